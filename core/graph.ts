@@ -1,0 +1,107 @@
+/**
+ * A function as data: the nodes that a trace records, and the recorder itself.
+ *
+ * @module
+ */
+import type { Backend } from "./backend.ts";
+import type { AnyOp } from "./op.ts";
+import type { Spec } from "./shape.ts";
+import { Tensor } from "./tensor.ts";
+
+let count = 0;
+
+/** A tensor-to-be: one output of one node, or an input of the graph. */
+export class Value implements Spec {
+  readonly id: number = count++;
+  readonly shape: readonly number[];
+  readonly dtype: Spec["dtype"];
+  constructor(spec: Spec, /** For error messages: what makes it. */ readonly origin: string) {
+    this.shape = spec.shape;
+    this.dtype = spec.dtype;
+  }
+}
+
+/** An op applied to values. */
+export interface Node {
+  readonly op: AnyOp;
+  readonly attrs: unknown;
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+}
+
+/** A traced function. Captured tensors are inputs after the arguments. */
+export interface Graph {
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  readonly nodes: readonly Node[];
+}
+
+/** Records the ops of one function while it is traced. */
+export class Trace {
+  readonly nodes: Node[] = [];
+  /** Concrete tensors that the function closed over, with the values that stand for them. */
+  readonly captured = new Map<Tensor, Value>();
+
+  constructor(readonly backend: Backend) {}
+
+  /** A tensor that stands for an input. */
+  input(spec: Spec, origin: string): Tensor {
+    return new Tensor(spec, this.backend, new Value(spec, origin));
+  }
+
+  /** The value behind a tensor; a concrete tensor is captured. */
+  valueOf(tensor: Tensor): Value {
+    if (tensor.source instanceof Value) return tensor.source;
+    let value = this.captured.get(tensor);
+    if (!value) {
+      value = new Value(tensor, "captured tensor");
+      this.captured.set(tensor, value);
+    }
+    return value;
+  }
+
+  /** Appends a node and returns tensors that stand for its outputs. */
+  record(op: AnyOp, inputs: readonly Tensor[], attrs: unknown, specs: readonly Spec[]): Tensor[] {
+    const outputs = specs.map((spec) => new Value(spec, `made by ${op.name}`));
+    this.nodes.push({ op, attrs, inputs: inputs.map((input) => this.valueOf(input)), outputs });
+    return outputs.map((value) => new Tensor(value, this.backend, value));
+  }
+}
+
+let active: Trace | null = null;
+
+/** The trace that ops are recorded on, if any. */
+export function activeTrace(): Trace | null {
+  return active;
+}
+
+/** Runs `f` with its ops recorded on `trace` (or, with `null`, executed). */
+export function withTrace<T>(trace: Trace | null, f: () => T): T {
+  const outer = active;
+  active = trace;
+  try {
+    return f();
+  } finally {
+    active = outer;
+  }
+}
+
+/** Traces `f` on inputs of the given specs; it returns the outputs. */
+export function traceGraph(
+  backend: Backend,
+  specs: readonly Spec[],
+  f: (inputs: Tensor[]) => readonly Tensor[],
+): { graph: Graph; captured: Tensor[] } {
+  const trace = new Trace(backend);
+  const inputs = specs.map((spec, i) => trace.input(spec, `argument ${i}`));
+  const outputs = withTrace(trace, () => f(inputs).map((tensor) => trace.valueOf(tensor)));
+  const captured = [...trace.captured];
+  return {
+    graph: {
+      inputs: [...inputs.map((input) => trace.valueOf(input)), ...captured.map(([, value]) => value)],
+      outputs,
+      nodes: trace.nodes,
+    },
+    captured: captured.map(([tensor]) => tensor),
+  };
+}

@@ -1,0 +1,133 @@
+/**
+ * What a backend is asked to lower: a list of steps over planned buffers.
+ *
+ * ```text
+ *  graph.ts            fuse.ts                 plan.ts
+ *  nodes  ── simplify ──> regions and ops ──> Program { buffers, steps } ──> backend.compile
+ * ```
+ *
+ * A step is either a *region* (fused scalar ops with any number of reductions, as data) or an *op* that the backend
+ * has a kernel family for (matmul, conv, ...), with an optional region applied to its output.
+ *
+ * @module
+ */
+import type { DType } from "./dtype.ts";
+import type { ReduceOp, ScalarOp } from "./scalar.ts";
+import type { Shape, Spec } from "./shape.ts";
+
+/** Where a buffer lives while the program runs. */
+export type Place =
+  | { readonly kind: "input"; readonly index: number }
+  | { readonly kind: "output"; readonly index: number }
+  | { readonly kind: "arena"; readonly offset: number };
+
+/** A contiguous piece of memory that steps read and write. Offsets are in bytes, multiples of 256. */
+export interface BufferPlan {
+  readonly bytes: number;
+  readonly dtype: DType;
+  readonly place: Place;
+}
+
+/** A strided view of a buffer: element (i, j, ...) lies at `offset + i * strides[0] + j * strides[1] + ...`. */
+export interface Operand {
+  /** Index into `Program.buffers`. */
+  readonly buffer: number;
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** In elements; 0 repeats (broadcast), negative runs backwards. */
+  readonly strides: readonly number[];
+  /** In elements. */
+  readonly offset: number;
+}
+
+/**
+ * One instruction of a region; arguments are indices of earlier instructions.
+ *
+ * `strides` run over the axes `[...outer, ...inner]` of the region. An instruction is *row-level* if it does not depend
+ * on the inner axes: loads and indices whose inner strides are all 0 (and `inner` has elements), constants, reductions,
+ * and scalar ops of row-level arguments.
+ */
+export type Instr =
+  /** Element of operand `input`. */
+  | {
+    readonly kind: "load";
+    readonly input: number;
+    readonly strides: readonly number[];
+    readonly offset: number;
+    readonly dtype: DType;
+  }
+  | { readonly kind: "const"; readonly value: number; readonly dtype: DType }
+  /** The whole number `offset + coordinates · strides`, for iota and masks. */
+  | { readonly kind: "index"; readonly strides: readonly number[]; readonly offset: number; readonly dtype: DType }
+  /** A row of the scalar table; the result has type `dtype`, the arguments have their own. */
+  | { readonly kind: "scalar"; readonly op: ScalarOp; readonly args: readonly number[]; readonly dtype: DType }
+  /** All values of a full-level instruction along the inner axes, combined; row-level. */
+  | { readonly kind: "reduce"; readonly op: ReduceOp; readonly arg: number; readonly dtype: DType }
+  /** In an epilogue: the value that the op just computed at this place. */
+  | { readonly kind: "result"; readonly dtype: DType };
+
+/**
+ * Writes instruction `value` to output `output`, at `offset + coordinates · strides`; row-level values have inner
+ * strides 0. Several regions may fill one buffer piece by piece (concat, pad).
+ */
+export interface Store {
+  readonly value: number;
+  readonly output: number;
+  readonly strides: readonly number[];
+  readonly offset: number;
+}
+
+/**
+ * A fused kernel as data: for every place of `outer`, reductions over all places of `inner` (in order of appearance),
+ * and stores. Without inner axes it is an elementwise map. Axes are merged where every operand allows it, so most
+ * regions have one or two.
+ */
+export interface Region {
+  readonly outer: readonly number[];
+  readonly inner: readonly number[];
+  readonly body: readonly Instr[];
+  readonly stores: readonly Store[];
+}
+
+/** Fused scalar ops. */
+export interface RegionStep {
+  readonly kind: "region";
+  /** For reports: the ops fused, in order. */
+  readonly name: string;
+  readonly region: Region;
+  /** Buffers that `load.input` counts. */
+  readonly inputs: readonly number[];
+  /** Buffers that `store.output` counts. */
+  readonly outputs: readonly number[];
+}
+
+/** An op with a kernel family of its own. */
+export interface OpStep {
+  readonly kind: "op";
+  readonly name: string;
+  /** Name of the op: the key into the backend's lowering table. */
+  readonly op: string;
+  readonly attrs: unknown;
+  /** Strided only for ops that the backend lists in `strided`; contiguous otherwise. */
+  readonly inputs: readonly Operand[];
+  /** Contiguous buffers, with the specs of what is in them. */
+  readonly outputs: readonly number[];
+  readonly outputSpecs: readonly Spec[];
+  /**
+   * A map over the op's (only) output, applied before it is stored: `region.outer` multiplies out to the output's
+   * elements in order, `result` instructions read the op's value. When present, `outputs` are the region's stores.
+   */
+  readonly epilogue?: { readonly region: Region; readonly inputs: readonly number[] };
+}
+
+/** A step of a program. */
+export type Step = RegionStep | OpStep;
+
+/** A planned program: everything a backend needs to lower it. */
+export interface Program {
+  readonly inputs: readonly Spec[];
+  readonly outputs: readonly Spec[];
+  readonly buffers: readonly BufferPlan[];
+  readonly arenaBytes: number;
+  readonly steps: readonly Step[];
+}
