@@ -1,0 +1,87 @@
+/**
+ * Runs Deno with the surroundings that this project needs: `deno run ... tools/run.ts <arguments of deno>`.
+ *
+ * ```text
+ * @std     from JSR or Deno's cache; where neither has it, from a mirror of ours on the loopback address (JSR_URL)
+ * Vulkan   a private XDG_RUNTIME_DIR on Linux, which Mesa wants and a bare machine lacks
+ * ```
+ * Exit code and signals pass through. Modules in this folder import no `jsr:` package: they run before there is any.
+ * @module
+ */
+import { startRegistry } from "./jsr_registry.ts";
+import { contentPort, loadStd, STD_MODULES } from "./std_mirror.ts";
+
+/** What children get on top of this process's environment; dispose of it after the last child. */
+export interface Surroundings extends AsyncDisposable {
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/** How long JSR may take to answer before the mirror takes over, in milliseconds. */
+const PATIENCE = 4000;
+
+/** A second SIGINT within this many milliseconds is the same key press, delivered along another way. */
+const SAME_KEY_PRESS = 500;
+
+/** Finds or starts what this project needs around a child process. */
+export async function surroundings(): Promise<Surroundings> {
+  await using stack = new AsyncDisposableStack();
+  const env: Record<string, string> = {};
+  if (Deno.build.os === "linux" && Deno.env.get("XDG_RUNTIME_DIR") === undefined) {
+    const folder = await Deno.makeTempDir({ prefix: "tenon-" });
+    stack.defer(() => Deno.remove(folder, { recursive: true }));
+    env.XDG_RUNTIME_DIR = folder;
+  }
+  if (Deno.env.get("JSR_URL") === undefined && !(await cacheStd())) {
+    const packages = await loadStd();
+    const registry = stack.use(startRegistry(packages, contentPort(packages)));
+    env.JSR_URL = registry.url;
+    await cacheStd(env);
+  }
+  const owned = stack.move();
+  return { env, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** Sees to it that Deno has @std in its cache, without a word, and says whether it worked. */
+async function cacheStd(env: Surroundings["env"] = {}): Promise<boolean> {
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: ["cache", "--quiet", "--no-config", ...STD_MODULES],
+    env,
+    stdout: "null",
+    stderr: "null",
+    signal: AbortSignal.timeout(PATIENCE),
+  }).output();
+  return success;
+}
+
+/** Runs `deno` with `args`, its input and output those of this process, and resolves to its exit code. */
+export async function deno(args: readonly string[], env: Surroundings["env"]): Promise<number> {
+  const child = new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "inherit" }).spawn();
+  using _ = forwardSignals(child);
+  return (await child.status).code;
+}
+
+function forwardSignals(child: Deno.ChildProcess): Disposable {
+  const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
+  let last = -Infinity;
+  const listeners = signals.map((signal) => {
+    const listener = () => {
+      if (performance.now() - last < SAME_KEY_PRESS) return;
+      last = performance.now();
+      try {
+        child.kill(signal);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // It has ended already.
+      }
+    };
+    Deno.addSignalListener(signal, listener);
+    return () => Deno.removeSignalListener(signal, listener);
+  });
+  return { [Symbol.dispose]: () => listeners.forEach((remove) => remove()) };
+}
+
+if (import.meta.main) {
+  Deno.exitCode = await (async () => {
+    await using around = await surroundings();
+    return await deno(Deno.args, around.env);
+  })();
+}
