@@ -17,6 +17,15 @@ export type TypedArray = Float32Array | Float16Array | Int32Array | Uint32Array 
 /** Every dtype, in the order in which documentation lists them. */
 export const DTYPES: readonly DType[] = ["f32", "f16", "i32", "u32", "bool"];
 
+/** The dtypes with a fraction. */
+export const FLOATS: readonly DType[] = ["f32", "f16"];
+
+/** The dtypes of whole numbers. */
+export const INTEGERS: readonly DType[] = ["i32", "u32"];
+
+/** The dtypes that can be added and multiplied. */
+export const NUMBERS: readonly DType[] = [...FLOATS, ...INTEGERS];
+
 /** Bytes that one element takes in a backend's buffer. */
 export function bytesPerElement(dtype: DType): number {
   return dtype === "f16" ? 2 : 4;

@@ -83,9 +83,9 @@ function one<T>(outputs: T | readonly T[]): readonly T[] {
   return Array.isArray(outputs) ? outputs : [outputs as T];
 }
 
-/** The backend that all inputs live on; the current one for ops without inputs. */
-function commonBackend(op: AnyOp, inputs: readonly Tensor[]): Backend {
-  if (inputs.length === 0) return activeTrace()?.backend ?? currentBackend();
+/** The backend that all inputs live on; `home` or the current one for ops without inputs. */
+function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | undefined): Backend {
+  if (inputs.length === 0) return activeTrace()?.backend ?? home ?? currentBackend();
   const [{ backend }] = inputs;
   for (const input of inputs) {
     if (input.backend !== backend) {
@@ -130,14 +130,15 @@ function checkFinite(op: AnyOp, outputs: readonly Tensor[]): void {
   }
 }
 
-/** Applies an op with any number of outputs. */
+/** Applies an op with any number of outputs; `home` is where an op without inputs runs. */
 export function bindAll<N extends number, A, M extends number>(
   op: Op<N, A, M>,
   inputs: Tuple<N, Tensor>,
   attrs: A,
+  home?: Backend,
 ): Tensor[] {
   const operands: readonly Tensor[] = inputs;
-  const backend = commonBackend(op, operands);
+  const backend = commonBackend(op, operands, home);
   const specs = one<Spec>(op.infer(inputs as Tuple<N, Spec>, attrs) as Spec | readonly Spec[]);
   const trace = activeTrace();
   const outputs = trace
@@ -149,8 +150,8 @@ export function bindAll<N extends number, A, M extends number>(
 }
 
 /** Applies an op: infer, run (or record), and let the tapes know. */
-export function bind<N extends number, A>(op: Op<N, A>, inputs: Tuple<N, Tensor>, attrs: A): Tensor {
-  return bindAll(op, inputs, attrs)[0];
+export function bind<N extends number, A>(op: Op<N, A>, inputs: Tuple<N, Tensor>, attrs: A, home?: Backend): Tensor {
+  return bindAll(op, inputs, attrs, home)[0];
 }
 
 /** Throws unless both have the same dtype. */
