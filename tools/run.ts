@@ -53,10 +53,24 @@ async function cacheStd(env: Surroundings["env"] = {}): Promise<boolean> {
   return success;
 }
 
-/** Runs `deno` with `args`, its input and output those of this process, and resolves to its exit code. */
-export async function deno(args: readonly string[], env: Surroundings["env"]): Promise<number> {
-  const child = new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "inherit" }).spawn();
+/**
+ * Runs `deno` with `args`, its input and output those of this process, and resolves to its exit code.
+ * `onOutput` also sees what it prints; Deno then prints as to a file, without a terminal's live lines.
+ */
+export async function deno(
+  args: readonly string[],
+  env: Surroundings["env"],
+  onOutput?: (text: string) => void,
+): Promise<number> {
+  const stdout = onOutput === undefined ? "inherit" : "piped";
+  const child = new Deno.Command(Deno.execPath(), { args: [...args], env, stdin: "inherit", stdout }).spawn();
   using _ = forwardSignals(child);
+  if (onOutput !== undefined) {
+    const [shown, seen] = child.stdout.tee();
+    const showing = shown.pipeTo(Deno.stdout.writable, { preventClose: true });
+    for await (const text of seen.pipeThrough(new TextDecoderStream())) onOutput(text);
+    await showing;
+  }
   return (await child.status).code;
 }
 
@@ -80,8 +94,6 @@ function forwardSignals(child: Deno.ChildProcess): Disposable {
 }
 
 if (import.meta.main) {
-  Deno.exitCode = await (async () => {
-    await using around = await surroundings();
-    return await deno(Deno.args, around.env);
-  })();
+  await using around = await surroundings();
+  Deno.exitCode = await deno(Deno.args, around.env);
 }

@@ -34,7 +34,7 @@ export async function loadStd(): Promise<Package[]> {
 
 /** The folder where Deno keeps the npm package. The name is a variable so that only machines in need download it. */
 async function locateDenoStd(): Promise<URL> {
-  const specifier = "deno-std/assert/assert.js";
+  const specifier = "npm:deno-std@1.4.0/assert/assert.js";
   await import(specifier);
   return new URL("..", import.meta.resolve(specifier));
 }
