@@ -48,3 +48,8 @@ export class DisposedError extends TypeError {
 export class NumericsError extends RangeError {
   override name = "NumericsError";
 }
+
+/** Thrown when a file or message is not what its format says. */
+export class FormatError extends Error {
+  override name = "FormatError";
+}

@@ -39,19 +39,21 @@ export interface Graph {
 /** Records the ops of one function while it is traced. */
 export class Trace {
   readonly nodes: Node[] = [];
-  /** Concrete tensors that the function closed over, with the values that stand for them. */
+  /** Tensors from outside that the function closed over, with the values that stand for them. */
   readonly captured = new Map<Tensor, Value>();
+  readonly #own = new Set<Value>();
 
   constructor(readonly backend: Backend) {}
 
-  /** A tensor that stands for an input. */
-  input(spec: Spec, origin: string): Tensor {
-    return new Tensor(spec, this.backend, new Value(spec, origin));
+  /** A tensor that stands for a value of this trace. */
+  own(value: Value): Tensor {
+    this.#own.add(value);
+    return new Tensor(value, this.backend, value);
   }
 
-  /** The value behind a tensor; a concrete tensor is captured. */
+  /** The value behind a tensor; one from outside is captured. */
   valueOf(tensor: Tensor): Value {
-    if (tensor.source instanceof Value) return tensor.source;
+    if (tensor.source instanceof Value && this.#own.has(tensor.source)) return tensor.source;
     let value = this.captured.get(tensor);
     if (!value) {
       value = new Value(tensor, "captured tensor");
@@ -64,7 +66,7 @@ export class Trace {
   record(op: AnyOp, inputs: readonly Tensor[], attrs: unknown, specs: readonly Spec[]): Tensor[] {
     const outputs = specs.map((spec) => new Value(spec, `made by ${op.name}`));
     this.nodes.push({ op, attrs, inputs: inputs.map((input) => this.valueOf(input)), outputs });
-    return outputs.map((value) => new Tensor(value, this.backend, value));
+    return outputs.map((value) => this.own(value));
   }
 }
 
@@ -93,7 +95,7 @@ export function traceGraph(
   f: (inputs: Tensor[]) => readonly Tensor[],
 ): { graph: Graph; captured: Tensor[] } {
   const trace = new Trace(backend);
-  const inputs = specs.map((spec, i) => trace.input(spec, `argument ${i}`));
+  const inputs = specs.map((spec, i) => trace.own(new Value(spec, `argument ${i}`)));
   const outputs = withTrace(trace, () => f(inputs).map((tensor) => trace.valueOf(tensor)));
   const captured = [...trace.captured];
   return {

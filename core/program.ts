@@ -128,6 +128,8 @@ export interface Program {
   readonly inputs: readonly Spec[];
   readonly outputs: readonly Spec[];
   readonly buffers: readonly BufferPlan[];
+  /** Index into `buffers` of each output; its place is an input's where the output is, or replaces, that input. */
+  readonly results: readonly number[];
   readonly arenaBytes: number;
   readonly steps: readonly Step[];
 }

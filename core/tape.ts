@@ -18,18 +18,32 @@ export type Pullback = (grads: readonly (Tensor | null)[]) => readonly (Tensor |
 export interface TapeStep {
   readonly inputs: readonly Tensor[];
   readonly outputs: readonly Tensor[];
+  /** What a pullback needs besides; its memory is kept too. */
+  readonly saved?: readonly Tensor[];
   /** The op that ran, with its attributes; or a pullback of its own (checkpoint, customVjp, ...). */
   readonly rule: { readonly op: AnyOp; readonly attrs: unknown } | Pullback;
 }
 
+/** Hears of every step while it listens. */
+interface Listener {
+  tracks(tensor: Tensor): boolean;
+  record(step: TapeStep): void;
+}
+
+const forgotten = new FinalizationRegistry<Set<Storage>>((held) => {
+  for (const storage of held) storage.release();
+  held.clear();
+});
+
 /** A recording; it keeps the memory of what it recorded until it is disposed. */
-export class Tape implements Disposable {
+export class Tape implements Listener, Disposable {
   readonly steps: TapeStep[] = [];
   readonly #tracked = new Set<Tensor>();
   readonly #held = new Set<Storage>();
 
   constructor(inputs: readonly Tensor[]) {
     for (const input of inputs) this.#tracked.add(input);
+    forgotten.register(this, this.#held);
     adopt(this);
   }
 
@@ -43,7 +57,7 @@ export class Tape implements Disposable {
     if (!step.inputs.some((input) => this.#tracked.has(input))) return;
     this.steps.push(step);
     for (const output of step.outputs) if (isFloat(output.dtype)) this.#tracked.add(output);
-    for (const { source } of [...step.inputs, ...step.outputs]) {
+    for (const { source } of [...step.inputs, ...step.outputs, ...step.saved ?? []]) {
       if (source instanceof Storage && !this.#held.has(source)) this.#held.add(source.retain());
     }
   }
@@ -56,7 +70,7 @@ export class Tape implements Disposable {
   }
 }
 
-let tapes: readonly Tape[] = [];
+let tapes: readonly Listener[] = [];
 
 /** Whether any tape would record a step with these inputs. */
 export function isTracked(inputs: readonly Tensor[]): boolean {
@@ -73,7 +87,23 @@ export function withoutTapes<T>(f: () => T): T {
   return tapes.length === 0 ? f() : withTapes([], f);
 }
 
-function withTapes<T>(next: readonly Tape[], f: () => T): T {
+/** Runs `f` unseen by tapes; also says which tracked tensors it used besides `args`: those it closed over. */
+export function withCaptures<T>(args: readonly Tensor[], f: () => T): { result: T; captured: Tensor[] } {
+  const outer = tapes;
+  if (outer.length === 0) return { result: f(), captured: [] };
+  const captured = new Set<Tensor>();
+  const probe: Listener = {
+    tracks: () => false,
+    record({ inputs }) {
+      for (const input of inputs) {
+        if (!args.includes(input) && outer.some((tape) => tape.tracks(input))) captured.add(input);
+      }
+    },
+  };
+  return { result: withTapes([probe], f), captured: [...captured] };
+}
+
+function withTapes<T>(next: readonly Listener[], f: () => T): T {
   const outer = tapes;
   tapes = next;
   try {

@@ -8,7 +8,7 @@ import { backendByName } from "./backend.ts";
 import { bytesPerElement, type DType, toUserArray, type TypedArray } from "./dtype.ts";
 import { DisposedError, TraceError } from "./errors.ts";
 import type { Value } from "./graph.ts";
-import { adopt, born, died, settleNumerics, type Survivor } from "./scope.ts";
+import { adopt, born, died, settleNumerics, type Survivor, userSite } from "./scope.ts";
 import { type Shape, show, size, type Spec } from "./shape.ts";
 
 /** A reference-counted piece of a backend's memory: tensors that differ only in shape share one. */
@@ -78,8 +78,8 @@ export class Tensor implements Spec, Disposable {
   get storage(): Storage {
     if (!(this.source instanceof Storage)) {
       throw new TraceError(
-        `Cannot read a traced value (${this.source.origin}, ${this.dtype}${show(this.shape)}): ` +
-          `inside compile() only shapes are known; use where() or scan()`,
+        `Cannot read a traced value: ${this.dtype}${show(this.shape)} ${this.source.origin}, read at ${userSite()}, ` +
+          `has no numbers yet; use where() or scan()`,
       );
     }
     if (this.source.refs === 0) {
@@ -89,8 +89,12 @@ export class Tensor implements Spec, Disposable {
   }
 
   /** The elements in row-major order, once the device is done with them. */
-  async data(): Promise<TypedArray> {
-    const { storage, dtype, size } = this;
+  data(): Promise<TypedArray> {
+    return this.#read(this.storage);
+  }
+
+  async #read(storage: Storage): Promise<TypedArray> {
+    const { dtype, size } = this;
     const bytes = size * bytesPerElement(dtype);
     storage.retain();
     try {
@@ -116,19 +120,20 @@ export class Tensor implements Spec, Disposable {
   }
 
   /** The only element, as a number. */
-  async item(): Promise<number> {
+  item(): Promise<number> {
     if (this.size !== 1) {
       throw new TypeError(`Cannot take the item of a tensor of shape ${show(this.shape)}: it holds ${this.size}`);
     }
-    return (await this.data())[0];
+    return this.data().then(([value]) => value);
   }
 
   /** The elements as nested arrays; booleans for `bool`. */
-  async array(): Promise<Nested> {
-    const flat = Array.from<number, number | boolean>(
-      await this.data(),
-      this.dtype === "bool" ? Boolean : (value) => value,
-    );
+  array(): Promise<Nested> {
+    return this.data().then((data) => this.#nest(data));
+  }
+
+  #nest(data: TypedArray): Nested {
+    const flat = Array.from<number, number | boolean>(data, this.dtype === "bool" ? Boolean : (value) => value);
     let offset = 0;
     const build = (axis: number): Nested => {
       if (axis === this.rank) return flat[offset++];

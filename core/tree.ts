@@ -62,6 +62,27 @@ export function leaves(tree: unknown): unknown[] {
   return flatten(tree)[0];
 }
 
+/**
+ * Where each leaf lies, in the order of {@linkcode leaves}: keys and positions joined by dots.
+ *
+ * @example
+ * ```ts
+ * import { tree } from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * assertEquals(tree.names({ blocks: [{ scale: 1 }, { scale: 2 }] }), ["blocks.0.scale", "blocks.1.scale"]);
+ * ```
+ */
+export function names(tree: unknown): string[] {
+  const walk = (node: Structure, path: string): string[] => {
+    if (node.kind === "leaf") return [path];
+    if (node.kind === "empty") return [];
+    const keys = node.kind === "array" ? node.items.map((_, i) => String(i)) : node.keys;
+    return node.items.flatMap((item, i) => walk(item, path === "" ? keys[i] : `${path}.${keys[i]}`));
+  };
+  return walk(flatten(tree)[1], "");
+}
+
 /** A structure as a string: equal strings mean equal structures. */
 export function describe(structure: Structure): string {
   switch (structure.kind) {

@@ -1,0 +1,256 @@
+/**
+ * `compile`: a function, gradients and optimizer inside it, as one program that a backend replays.
+ *
+ * ```text
+ *  call ──> signature ──> known? ──yes──> run
+ *                           │no
+ *                           └─> trace ─> simplify ─> fuse ─> plan ─> backend.compile
+ * ```
+ *
+ * @module
+ */
+import { zeros } from "../ops/create.ts";
+import type { Backend } from "./backend.ts";
+import { currentBackend } from "./backend.ts";
+import { ArgumentError, TraceError } from "./errors.ts";
+import { activeTrace, type Graph, traceGraph, Value } from "./graph.ts";
+import { tensorsOf, vjpFlat } from "./grad.ts";
+import { identityOf, keyOf } from "./key.ts";
+import { Lowered } from "./lowered.ts";
+import { copyOp } from "./fuse.ts";
+import { bind, bindAll } from "./op.ts";
+import { scope, userSite } from "./scope.ts";
+import { show, type Spec } from "./shape.ts";
+import { isTracked, recordOn, withoutTapes } from "./tape.ts";
+import { Tensor } from "./tensor.ts";
+import * as tree from "./tree.ts";
+
+/** How to compile. */
+export interface CompileOptions {
+  /** Arguments whose memory the program may take over; they are disposed by the call. */
+  readonly donate?: readonly number[];
+  /** Arguments that belong to the signature as they are: a new value means a new program. */
+  readonly static?: readonly number[];
+  /** Programs kept, one per signature; the least recently used goes first. 16 by default. */
+  readonly capacity?: number;
+  /** Called with the reason whenever a call compiles again. */
+  readonly onRecompile?: (reason: string) => void;
+}
+
+/** A function for one signature: how to run it, and how to build its result from flat tensors. */
+interface Program {
+  readonly signature: string;
+  readonly specs: readonly Spec[];
+  readonly captured: readonly Tensor[];
+  readonly rebuild: (tensors: readonly Tensor[]) => unknown;
+  readonly run: (inputs: readonly Tensor[]) => Tensor[];
+  readonly lowered: Lowered | null;
+  /** The pullback, compiled when a gradient first passes through. */
+  back?: (inputs: readonly Tensor[], seeds: readonly Tensor[]) => Tensor[];
+}
+
+/** A call's arguments, taken apart. */
+interface Call {
+  readonly signature: string;
+  readonly tensors: readonly Tensor[];
+  readonly rebuild: (tensors: readonly Tensor[]) => unknown[];
+  /** Indices into `tensors` that are donated. */
+  readonly donated: ReadonlySet<number>;
+}
+
+/** The parts of a signature that are not tensors: numbers and strings by value, anything else by identity. */
+function leafKey(leaf: unknown): string {
+  if (leaf instanceof Tensor) return `${leaf.dtype}${show(leaf.shape)}`;
+  if ((typeof leaf === "object" && leaf !== null) || typeof leaf === "function") return `#${identityOf(leaf)}`;
+  return `${typeof leaf} ${keyOf(leaf)}`;
+}
+
+function takeApart(args: readonly unknown[], options: CompileOptions): Call {
+  const fixed = options.static ?? [];
+  const parts = args.map((arg, i) => fixed.includes(i) ? null : tensorsOf(arg));
+  const tensors: Tensor[] = [];
+  const donated = new Set<number>();
+  const signature = args.map((arg, i) => {
+    const part = parts[i];
+    if (!part) return `static ${tree.leaves(arg).map(leafKey)}`;
+    if (options.donate?.includes(i)) part[0].forEach((_, k) => donated.add(tensors.length + k));
+    tensors.push(...part[0]);
+    const [leaves, structure] = tree.flatten(arg);
+    return `${tree.describe(structure)}(${leaves.map(leafKey)})`;
+  }).join("; ");
+  const rebuild = (next: readonly Tensor[]) => {
+    let at = 0;
+    return args.map((arg, i) => {
+      const part = parts[i];
+      if (!part) return arg;
+      const count = part[0].length;
+      at += count;
+      return part[1](next.slice(at - count, at));
+    });
+  };
+  return { signature: `${tensors[0]?.backend.name ?? ""} ${signature}`, tensors, rebuild, donated };
+}
+
+/** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
+function interpret(graph: Graph, captured: readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
+  return withoutTapes(() =>
+    scope(() => {
+      const values = new Map<Value, Tensor>();
+      graph.inputs.forEach((value, i) => values.set(value, [...inputs, ...captured][i]));
+      for (const { op, attrs, inputs, outputs } of graph.nodes) {
+        const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
+        outputs.forEach((value, i) => values.set(value, results[i]));
+      }
+      return graph.outputs.map((value) => {
+        const made = values.get(value)!;
+        return graph.inputs.includes(value) ? new Tensor(made, made.backend, made.storage) : made;
+      });
+    })
+  );
+}
+
+function build(f: (...args: unknown[]) => unknown, call: Call): Program {
+  const backend: Backend = call.tensors[0]?.backend ?? currentBackend();
+  let rebuild: Program["rebuild"] = () => undefined;
+  const { graph, captured } = withoutTapes(() =>
+    traceGraph(backend, call.tensors, (inputs) => {
+      const result = f(...call.rebuild(inputs));
+      if (result instanceof Promise) {
+        throw new TraceError("Cannot compile an async function: it returns before its ops are known");
+      }
+      const [tensors, rebuildResult] = tensorsOf(result);
+      rebuild = rebuildResult;
+      return tensors;
+    })
+  );
+  for (const tensor of captured) {
+    if (!(tensor.source instanceof Value)) continue;
+    throw new TraceError(
+      `Cannot use a traced value of another function: ${tensor.dtype}${show(tensor.shape)} ${tensor.source.origin} ` +
+        `was kept after its function was traced; return it instead`,
+    );
+  }
+  const specs = graph.outputs.map(({ shape, dtype }) => ({ shape, dtype }));
+  const lowered = backend.compile ? new Lowered(backend, graph, captured, call.donated) : null;
+  const run = lowered
+    ? (inputs: readonly Tensor[]) => lowered.run(inputs, specs)
+    : (inputs: readonly Tensor[]) => interpret(graph, captured, inputs);
+  return { signature: call.signature, specs, captured, rebuild, run, lowered };
+}
+
+/** Donated memory that something else still needs is copied first, so that nobody else sees it change. */
+function protect(call: Call): { inputs: readonly Tensor[]; copies: readonly Tensor[] } {
+  const copies: Tensor[] = [];
+  const inputs = call.tensors.map((tensor, i) => {
+    if (!call.donated.has(i)) return tensor;
+    const shared = tensor.storage.refs > 1 ||
+      call.tensors.some((other, k) => k !== i && other.storage === tensor.storage);
+    if (!shared) return tensor;
+    const copy = bind(copyOp, [tensor], null);
+    copies.push(copy);
+    return copy;
+  });
+  return { inputs, copies };
+}
+
+const programs = new WeakMap<object, Map<string, Program>>();
+
+/**
+ * Turns a function into a program that its backend replays: traced once per signature (tree structure, shapes, dtypes,
+ * and every argument that is not a tensor), then fused and planned as a whole.
+ *
+ * Inside `f`, tensors have shapes but no values yet: use `where` and `scan` instead of `if` and `for` over values. What
+ * `f` does besides ops happens while it is traced, and not again.
+ *
+ * @param f Any function of trees; gradients and optimizer steps may be inside.
+ * @throws {TraceError} If `f` reads a value, or is async.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("wasm", "cpu");
+ * const step = tn.compile((w: tn.Tensor, x: tn.Tensor) => {
+ *   const [loss, slope] = tn.valueAndGrad((w: tn.Tensor) => tn.mean(tn.square(tn.sub(tn.mul(w, x), 6))))(w);
+ *   return [loss, tn.sub(w, tn.mul(slope, 0.1))] as const;
+ * }, { donate: [0] });
+ *
+ * let w = tn.tensor(1), loss = tn.tensor(0);
+ * for (let i = 0; i < 20; i++) [loss, w] = step(w, tn.tensor([2, 2]));
+ * console.log(await w.item()); // 3
+ * ```
+ */
+export function compile<A extends unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
+  const plain = f as (...args: unknown[]) => unknown;
+  const cache = new Map<string, Program>();
+  const compiled = (...args: A): R => {
+    const call = takeApart(args, options);
+    if (activeTrace()) return f(...args);
+    const program = find(plain, call, cache, options);
+    if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;
+    const { inputs, copies } = program.lowered ? protect(call) : { inputs: call.tensors, copies: [] };
+    const outputs = program.run(inputs);
+    for (const i of call.donated) call.tensors[i].dispose();
+    for (const copy of copies) copy.dispose();
+    return program.rebuild(outputs) as R;
+  };
+  programs.set(compiled, cache);
+  return compiled;
+}
+
+function find(
+  f: (...args: unknown[]) => unknown,
+  call: Call,
+  cache: Map<string, Program>,
+  options: CompileOptions,
+): Program {
+  let program = cache.get(call.signature);
+  if (program) {
+    cache.delete(call.signature);
+  } else {
+    const [latest] = [...cache.keys()].slice(-1);
+    if (latest !== undefined) options.onRecompile?.(`compiled again at ${userSite()}: ${difference(latest, call.signature)}`);
+    program = build(f, call);
+  }
+  cache.set(call.signature, program);
+  if (cache.size > (options.capacity ?? 16)) {
+    const [oldest] = cache.keys();
+    cache.get(oldest)!.lowered?.dispose();
+    cache.delete(oldest);
+  }
+  return program;
+}
+
+/** What is new in a signature. */
+function difference(before: string, now: string): string {
+  const old = before.split("; "), fresh = now.split("; ");
+  const i = fresh.findIndex((part, k) => part !== old[k]);
+  return i < 0 ? "fewer arguments" : `argument ${i} was ${old[i] ?? "absent"}, is ${fresh[i]}`;
+}
+
+/** A call under a gradient tape: the program runs as it is, and its pullback is a program too. */
+function differentiable(f: (...args: unknown[]) => unknown, call: Call, program: Program): unknown {
+  if (call.donated.size > 0) {
+    throw new ArgumentError("Cannot differentiate a compiled function that donates: its inputs are needed again");
+  }
+  const outputs = program.run(call.tensors);
+  const inputs = [...call.tensors, ...program.captured];
+  const run = (xs: readonly Tensor[]) => tensorsOf(f(...call.rebuild(xs)))[0];
+  program.back ??= compile((xs: readonly Tensor[], seeds: readonly Tensor[]) =>
+    vjpFlat(run, xs, program.captured)[1](seeds)
+  );
+  const back = program.back;
+  recordOn({
+    inputs,
+    outputs,
+    rule: (grads) =>
+      back(call.tensors, grads.map((grad, i) => grad ?? zeros(outputs[i].shape, { dtype: outputs[i].dtype }))),
+  });
+  return program.rebuild(outputs);
+}
+
+/** The programs of a compiled function that exist so far, latest last. @internal */
+export function programsOf(compiled: object): readonly { signature: string; lowered: Lowered | null }[] {
+  const cache = programs.get(compiled);
+  if (!cache) throw new ArgumentError("Cannot inspect a function that compile() did not make");
+  return [...cache.values()];
+}

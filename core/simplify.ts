@@ -1,0 +1,203 @@
+/**
+ * First passes of lowering: composites a backend does not claim become their bodies, f16 ops get casts around them,
+ * equal nodes are merged, neutral ones dropped, and what nothing needs is removed.
+ *
+ * ```text
+ *  softmax(x)                        reduceMax(x) sub exp sum div
+ *  softmaxGrad(x, dy)      ──>       (the same forward nodes once) mul sum sub mul
+ * ```
+ *
+ * @module
+ */
+import type { Backend } from "./backend.ts";
+import { type Graph, type Node, Trace, Value, withTrace } from "./graph.ts";
+import { MissingKernelError } from "./errors.ts";
+import { identityOf, keyOf } from "./key.ts";
+import type { DType } from "./dtype.ts";
+import type { AnyOp, Op } from "./op.ts";
+import { sameShape, type Spec } from "./shape.ts";
+import { withoutTapes } from "./tape.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** A graph of primitives that the backend can lower, and the tensors that bodies closed over. */
+export interface Simplified {
+  readonly graph: Graph;
+  readonly captured: readonly Tensor[];
+}
+
+const asArray = <T>(value: T | readonly T[]): readonly T[] => Array.isArray(value) ? value : [value as T];
+
+function lowers(backend: Backend, op: AnyOp): boolean {
+  return op.fusion !== undefined || op.alias === true || backend.lowers?.has(op.name) === true;
+}
+
+/** Replaces composites by their bodies until only what the backend lowers is left. */
+class Expansion {
+  readonly nodes: Node[] = [];
+  readonly captured = new Map<Tensor, Value>();
+  readonly #instead = new Map<Value, Value>();
+
+  constructor(readonly backend: Backend) {}
+
+  resolve(value: Value): Value {
+    return this.#instead.get(value) ?? value;
+  }
+
+  visit(node: Node): void {
+    const inputs = node.inputs.map((value) => this.resolve(value));
+    if (lowers(this.backend, node.op)) {
+      this.nodes.push({ ...node, inputs });
+    } else if (node.op.body) {
+      this.inline(node, inputs);
+    } else {
+      throw new MissingKernelError(
+        `Cannot run "${node.op.name}" on backend "${this.backend.name}": it has no such kernel`,
+      );
+    }
+  }
+
+  private inline(node: Node, inputs: readonly Value[]): void {
+    const trace = new Trace(this.backend);
+    const tensors = inputs.map((value) => trace.own(value));
+    const outputs = withTrace(
+      trace,
+      () => withoutTapes(() => asArray<Tensor>(node.op.body!(tensors, node.attrs)).map((y) => trace.valueOf(y))),
+    );
+    for (const [tensor, value] of trace.captured) {
+      const known = this.captured.get(tensor);
+      if (known) this.#instead.set(value, known);
+      else this.captured.set(tensor, value);
+    }
+    for (const inner of trace.nodes) this.visit(inner);
+    node.outputs.forEach((output, i) => this.#instead.set(output, this.resolve(outputs[i])));
+  }
+}
+
+/** Ops that compute f16 in f32 by themselves: everything that becomes part of a region. */
+function takesF16(op: AnyOp): boolean {
+  return op.fusion !== undefined || op.alias === true;
+}
+
+/** The cast that lowering inserts; the public one is in `ops/elementwise.ts`. */
+const castOp: Op<1, { readonly dtype: DType }> = {
+  name: "cast",
+  infer: ([x], { dtype }) => ({ shape: x.shape, dtype }),
+  fusion: { kind: "scalar", op: "cast" },
+};
+
+/** Casts f16 operands of whole ops to f32, and their outputs back. */
+function widenF16(nodes: readonly Node[]): Node[] {
+  const wide = (spec: Spec) => ({ shape: spec.shape, dtype: spec.dtype === "f16" ? "f32" as const : spec.dtype });
+  const cast = (input: Value, output: Value): Node => ({
+    op: castOp,
+    attrs: { dtype: output.dtype },
+    inputs: [input],
+    outputs: [output],
+  });
+  return nodes.flatMap((node) => {
+    const narrow = [...node.inputs, ...node.outputs].some((value) => value.dtype === "f16");
+    if (!narrow || takesF16(node.op)) return [node];
+    const before: Node[] = [], after: Node[] = [];
+    const inputs = node.inputs.map((value) => {
+      if (value.dtype !== "f16") return value;
+      const widened = new Value(wide(value), value.origin);
+      before.push(cast(value, widened));
+      return widened;
+    });
+    const outputs = node.outputs.map((value) => {
+      if (value.dtype !== "f16") return value;
+      const widened = new Value(wide(value), value.origin);
+      after.push(cast(widened, value));
+      return widened;
+    });
+    return [...before, { ...node, inputs, outputs }, ...after];
+  });
+}
+
+/** Merges nodes with equal op, attributes and inputs, and drops neutral ones. */
+function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node[]; outputs: Value[] } {
+  const instead = new Map<Value, Value>();
+  const seen = new Map<string, Node>();
+  const constants = new Map<Value, number>();
+  const resolve = (value: Value) => instead.get(value) ?? value;
+  const kept: Node[] = [];
+  for (const original of nodes) {
+    const node = { ...original, inputs: original.inputs.map(resolve) };
+    const same = neutral(node, constants);
+    if (same) {
+      instead.set(node.outputs[0], same);
+      continue;
+    }
+    const key = node.op.name === "barrier"
+      ? `barrier ${node.outputs[0].id}`
+      : `${identityOf(node.op)} ${keyOf(node.attrs)} ${node.inputs.map((value) => value.id)}`;
+    const earlier = seen.get(key);
+    if (earlier) {
+      node.outputs.forEach((value, i) => instead.set(value, earlier.outputs[i]));
+      continue;
+    }
+    seen.set(key, node);
+    kept.push(node);
+    noteConstant(node, constants);
+  }
+  return { nodes: kept, outputs: outputs.map(resolve) };
+}
+
+/** Remembers values that hold one known number everywhere. */
+function noteConstant({ op, attrs, inputs, outputs }: Node, constants: Map<Value, number>): void {
+  if (op.fusion?.kind === "const") constants.set(outputs[0], op.fusion.value(attrs));
+  if (op.fusion?.kind === "view" && constants.has(inputs[0])) constants.set(outputs[0], constants.get(inputs[0])!);
+}
+
+/** The input that a node returns unchanged, if it does. */
+function neutral({ op, inputs, outputs }: Node, constants: ReadonlyMap<Value, number>): Value | null {
+  const [a, b] = inputs, [y] = outputs;
+  const same = (value: Value) => sameShape(value.shape, y.shape) && value.dtype === y.dtype ? value : null;
+  switch (op.name) {
+    case "identity":
+    case "reshape":
+    case "broadcastTo":
+    case "cast":
+      return same(a);
+    case "add":
+      return constants.get(b) === 0 ? same(a) : constants.get(a) === 0 ? same(b) : null;
+    case "sub":
+      return constants.get(b) === 0 ? same(a) : null;
+    case "mul":
+      return constants.get(b) === 1 ? same(a) : constants.get(a) === 1 ? same(b) : null;
+    case "div":
+      return constants.get(b) === 1 ? same(a) : null;
+    default:
+      return null;
+  }
+}
+
+/** Keeps the nodes that some output needs. */
+function prune(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
+  const needed = new Set(outputs);
+  const kept: Node[] = [];
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((value) => needed.has(value))) continue;
+    for (const input of node.inputs) needed.add(input);
+    kept.push(node);
+  }
+  return kept.reverse();
+}
+
+/** Runs the passes of this file. */
+export function simplify(graph: Graph, backend: Backend): Simplified {
+  const expansion = new Expansion(backend);
+  for (const node of graph.nodes) expansion.visit(node);
+  const outputs = graph.outputs.map((value) => expansion.resolve(value));
+  const widened = widenF16(prune(expansion.nodes, outputs));
+  const merged = merge(widened, outputs);
+  const captured = [...expansion.captured];
+  return {
+    graph: {
+      inputs: [...graph.inputs, ...captured.map(([, value]) => value)],
+      outputs: merged.outputs,
+      nodes: prune(merged.nodes, merged.outputs),
+    },
+    captured: captured.map(([tensor]) => tensor),
+  };
+}
