@@ -19,9 +19,6 @@ export interface Surroundings extends AsyncDisposable {
 /** How long JSR may take to answer before the mirror takes over, in milliseconds. */
 const PATIENCE = 4000;
 
-/** A second SIGINT within this many milliseconds is the same key press, delivered along another way. */
-const SAME_KEY_PRESS = 500;
-
 /** Finds or starts what this project needs around a child process. */
 export async function surroundings(): Promise<Surroundings> {
   await using stack = new AsyncDisposableStack();
@@ -74,23 +71,26 @@ export async function deno(
   return (await child.status).code;
 }
 
+/** Passes signals on to `child`, save for the Ctrl-C of a terminal: that one reaches every process by itself. */
 function forwardSignals(child: Deno.ChildProcess): Disposable {
   const signals: Deno.Signal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM", "SIGHUP"];
-  let last = -Infinity;
-  const listeners = signals.map((signal) => {
+  const stack = new DisposableStack();
+  for (const signal of signals) {
     const listener = () => {
-      if (performance.now() - last < SAME_KEY_PRESS) return;
-      last = performance.now();
-      try {
-        child.kill(signal);
-      } catch (error) {
-        if (!(error instanceof TypeError)) throw error; // It has ended already.
-      }
+      if (signal !== "SIGINT" || !Deno.stdin.isTerminal()) kill(child, signal);
     };
     Deno.addSignalListener(signal, listener);
-    return () => Deno.removeSignalListener(signal, listener);
-  });
-  return { [Symbol.dispose]: () => listeners.forEach((remove) => remove()) };
+    stack.defer(() => Deno.removeSignalListener(signal, listener));
+  }
+  return stack;
+}
+
+function kill(child: Deno.ChildProcess, signal: Deno.Signal): void {
+  try {
+    child.kill(signal);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error; // It has ended already.
+  }
 }
 
 if (import.meta.main) {
