@@ -29,6 +29,7 @@ export async function surroundings(): Promise<Surroundings> {
     env.XDG_RUNTIME_DIR = folder;
   }
   if (Deno.env.get("JSR_URL") === undefined && !(await cacheStd())) {
+    console.error("JSR does not answer: @std comes from npm:deno-std, by way of the loopback address");
     const packages = await loadStd();
     const registry = stack.use(startRegistry(packages, contentPort(packages)));
     env.JSR_URL = registry.url;

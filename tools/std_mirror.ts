@@ -35,7 +35,11 @@ export async function loadStd(): Promise<Package[]> {
 /** The folder where Deno keeps the npm package. The name is a variable so that only machines in need download it. */
 async function locateDenoStd(): Promise<URL> {
   const specifier = "npm:deno-std@1.4.0/assert/assert.js";
-  await import(specifier);
+  try {
+    await import(specifier);
+  } catch (cause) {
+    throw new Error(`Cannot load @std: JSR does not answer, nor does npm for ${specifier}`, { cause });
+  }
   return new URL("..", import.meta.resolve(specifier));
 }
 
