@@ -10,7 +10,7 @@
  * @module
  */
 import { zeros } from "../ops/create.ts";
-import type { Backend } from "./backend.ts";
+import type { Backend, KernelTime } from "./backend.ts";
 import { currentBackend } from "./backend.ts";
 import { ArgumentError, TraceError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "./graph.ts";
@@ -41,6 +41,7 @@ export interface CompileOptions {
 interface Program {
   readonly signature: string;
   readonly specs: readonly Spec[];
+  readonly graph: Graph;
   readonly captured: readonly Tensor[];
   readonly rebuild: (tensors: readonly Tensor[]) => unknown;
   readonly run: (inputs: readonly Tensor[]) => Tensor[];
@@ -92,13 +93,20 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
 }
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
-function interpret(graph: Graph, captured: readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
+function interpret(
+  graph: Graph,
+  captured: readonly Tensor[],
+  inputs: readonly Tensor[],
+  onNode?: (name: string, start: number) => void,
+): Tensor[] {
   return withoutTapes(() =>
     scope(() => {
       const values = new Map<Value, Tensor>();
       graph.inputs.forEach((value, i) => values.set(value, [...inputs, ...captured][i]));
       for (const { op, attrs, inputs, outputs } of graph.nodes) {
+        const start = performance.now();
         const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
+        onNode?.(op.name, start);
         outputs.forEach((value, i) => values.set(value, results[i]));
       }
       return graph.outputs.map((value) => {
@@ -135,7 +143,7 @@ function build(f: (...args: unknown[]) => unknown, call: Call): Program {
   const run = lowered
     ? (inputs: readonly Tensor[]) => lowered.run(inputs, specs)
     : (inputs: readonly Tensor[]) => interpret(graph, captured, inputs);
-  return { signature: call.signature, specs, captured, rebuild, run, lowered };
+  return { signature: call.signature, specs, graph, captured, rebuild, run, lowered };
 }
 
 /** Donated memory that something else still needs is copied first, so that nobody else sees it change. */
@@ -153,7 +161,14 @@ function protect(call: Call): { inputs: readonly Tensor[]; copies: readonly Tens
   return { inputs, copies };
 }
 
-const programs = new WeakMap<object, Map<string, Program>>();
+/** What `compile` made: the function, and its programs by signature, the latest used last. */
+interface Compiled {
+  readonly f: (...args: unknown[]) => unknown;
+  readonly options: CompileOptions;
+  readonly cache: Map<string, Program>;
+}
+
+const programs = new WeakMap<object, Compiled>();
 
 /**
  * Turns a function into a program that its backend replays: traced once per signature (tree structure, shapes, dtypes,
@@ -193,7 +208,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     for (const copy of copies) copy.dispose();
     return program.rebuild(outputs) as R;
   };
-  programs.set(compiled, cache);
+  programs.set(compiled, { f: plain, options, cache });
   return compiled;
 }
 
@@ -250,7 +265,31 @@ function differentiable(f: (...args: unknown[]) => unknown, call: Call, program:
 
 /** The programs of a compiled function that exist so far, latest last. @internal */
 export function programsOf(compiled: object): readonly { signature: string; lowered: Lowered | null }[] {
-  const cache = programs.get(compiled);
-  if (!cache) throw new ArgumentError("Cannot inspect a function that compile() did not make");
-  return [...cache.values()];
+  const known = programs.get(compiled);
+  if (!known) throw new ArgumentError("Cannot inspect a function that compile() did not make");
+  return [...known.cache.values()];
+}
+
+/** Runs the program for `args` with a clock on every kernel. @internal */
+export async function profileProgram<A extends unknown[]>(
+  compiled: (...args: A) => unknown,
+  args: A,
+): Promise<KernelTime[]> {
+  const known = programs.get(compiled);
+  if (!known) throw new ArgumentError("Cannot profile a function that compile() did not make");
+  const call = takeApart(args, known.options);
+  const program = find(known.f, call, known.cache, known.options);
+  if (program.lowered) {
+    const copies = call.tensors.map((tensor, i) => call.donated.has(i) ? bind(copyOp, [tensor], null) : tensor);
+    const times = await program.lowered.profile(copies, program.specs);
+    for (const i of call.donated) copies[i].dispose();
+    return times;
+  }
+  const times: KernelTime[] = [];
+  const begin = performance.now();
+  const outputs = interpret(program.graph, program.captured, call.tensors, (name, start) => {
+    times.push({ name, start: start - begin, duration: performance.now() - start });
+  });
+  for (const output of outputs) output.dispose();
+  return times;
 }

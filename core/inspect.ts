@@ -1,0 +1,217 @@
+/**
+ * Looking inside compiled functions: what they became, and where their time goes.
+ *
+ * @module
+ */
+import type { KernelTime } from "./backend.ts";
+import { profileProgram, programsOf } from "./compile.ts";
+import { bytesPerElement } from "./dtype.ts";
+import { ArgumentError } from "./errors.ts";
+import type { Program, Step } from "./program.ts";
+import { show, size } from "./shape.ts";
+
+/** One kernel of a compiled function. */
+export interface KernelReport {
+  /** The ops fused into it, in order. */
+  readonly name: string;
+  /** What it iterates over, or computes. */
+  readonly shape: readonly number[];
+  /** Bytes read and written if nothing stays in a cache. */
+  readonly bytes: number;
+  /** Floating-point operations, a multiply-add counted as two. */
+  readonly flops: number;
+}
+
+/** What a compiled function became for one signature. */
+export interface Report {
+  readonly signature: string;
+  readonly kernels: readonly KernelReport[];
+  /** Bytes that all intermediates share. */
+  readonly arenaBytes: number;
+  /** Bytes of arguments, captured tensors and results. */
+  readonly argumentBytes: number;
+  readonly bytes: number;
+  readonly flops: number;
+  /** The kernels and what flows between them, as a Mermaid flowchart. */
+  readonly mermaid: string;
+  /** The report as a table. */
+  toString(): string;
+}
+
+function shapeOf(step: Step): readonly number[] {
+  return step.kind === "region" ? [...step.region.outer, ...step.region.inner] : step.outputSpecs[0].shape;
+}
+
+function flopsOf(step: Step): number {
+  const region = step.kind === "region" ? step.region : step.epilogue?.region;
+  let flops = 0;
+  if (region) {
+    const places = size(region.outer) * size(region.inner);
+    flops += places * region.body.filter(({ kind }) => kind === "scalar" || kind === "reduce").length;
+  }
+  if (step.kind === "op") flops += wholeFlops(step);
+  return flops;
+}
+
+function wholeFlops({ op, inputs, outputSpecs, attrs }: Extract<Step, { kind: "op" }>): number {
+  const out = size(outputSpecs[0].shape);
+  switch (op) {
+    case "matmul": {
+      const { transposeA } = attrs as { transposeA: boolean };
+      return 2 * out * inputs[0].shape.at(transposeA ? -2 : -1)!;
+    }
+    case "conv":
+      return 2 * out * size(inputs[1].shape.slice(1));
+    case "convInputGrad":
+    case "convFilterGrad": {
+      const dy = op === "convInputGrad" ? inputs[0] : inputs[1];
+      const kernel = op === "convInputGrad" ? inputs[1].shape : outputSpecs[0].shape;
+      return 2 * size(dy.shape) * size(kernel.slice(1));
+    }
+    case "attention": {
+      const [q, k, v] = inputs;
+      return 2 * size(q.shape) * k.shape.at(-2)! + 2 * size(q.shape.slice(0, -1)) * size(v.shape.slice(-2));
+    }
+    default:
+      return out;
+  }
+}
+
+function bytesOf(step: Step, program: Program): number {
+  const touched = step.kind === "region"
+    ? [...step.inputs, ...step.outputs]
+    : [...step.inputs.map(({ buffer }) => buffer), ...step.outputs, ...step.epilogue?.inputs ?? []];
+  return [...new Set(touched)].reduce((sum, i) => sum + program.buffers[i].bytes, 0);
+}
+
+function mermaidOf({ steps, inputs }: Program): string {
+  const writer = new Map<number, string>();
+  const lines = ["flowchart TD"];
+  steps.forEach((step, i) => {
+    const reads = step.kind === "region"
+      ? step.inputs
+      : [...step.inputs.map(({ buffer }) => buffer), ...step.epilogue?.inputs ?? []];
+    lines.push(`  k${i}["${step.name} ${show(shapeOf(step))}"]`);
+    for (const buffer of new Set(reads)) {
+      const from = writer.get(buffer);
+      if (from) lines.push(`  ${from} --> k${i}`);
+      else if (buffer < inputs.length) lines.push(`  in${buffer}([argument ${buffer}]) --> k${i}`);
+    }
+    for (const buffer of step.outputs) writer.set(buffer, `k${i}`);
+  });
+  return lines.join("\n");
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
+  return rows.map((row) =>
+    row.map((cell, i) => i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])).join("  ").trimEnd()
+  ).join("\n");
+}
+
+const mega = (n: number) => (n / 1e6).toFixed(2);
+const short = (text: string) => text.length > 60 ? `${text.slice(0, 57)}...` : text;
+
+/**
+ * What a compiled function became, for the signature it was called with last.
+ *
+ * @param compiled A function made by `compile`, called at least once.
+ * @throws {ArgumentError} If it was not called yet, or its backend runs graphs node by node.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("wasm");
+ * const f = tn.compile((x: tn.Tensor) => tn.softmax(x));
+ * f(tn.ones([8, 16]));
+ * console.log(`${tn.inspect(f)}`); // one kernel: reduceMax sub exp sum div
+ * ```
+ */
+// deno-lint-ignore no-explicit-any -- any compiled function will do
+export function inspect(compiled: (...args: any[]) => unknown): Report {
+  const latest = programsOf(compiled).at(-1);
+  if (!latest) throw new ArgumentError("Cannot inspect a compiled function before its first call");
+  if (!latest.lowered) throw new ArgumentError("Cannot inspect this program: its backend runs graphs node by node");
+  const { program } = latest.lowered;
+  const kernels = program.steps.map((step) => ({
+    name: step.name,
+    shape: shapeOf(step),
+    bytes: bytesOf(step, program),
+    flops: flopsOf(step),
+  }));
+  const total = (pick: (kernel: KernelReport) => number) => kernels.reduce((sum, kernel) => sum + pick(kernel), 0);
+  const bytes = total((kernel) => kernel.bytes), flops = total((kernel) => kernel.flops);
+  const argumentBytes = [...program.inputs, ...program.outputs]
+    .reduce((sum, { shape, dtype }) => sum + size(shape) * bytesPerElement(dtype), 0);
+  const text = () =>
+    table([
+      ["kernel", "shape", "MB", "MFLOP"],
+      ...kernels.map(({ name, shape, bytes, flops }) => [short(name), show(shape), mega(bytes), mega(flops)]),
+      [`${kernels.length} kernels, arena ${mega(program.arenaBytes)} MB`, "", mega(bytes), mega(flops)],
+    ]);
+  const report = {
+    signature: latest.signature,
+    kernels,
+    arenaBytes: program.arenaBytes,
+    argumentBytes,
+    bytes,
+    flops,
+    mermaid: mermaidOf(program),
+  };
+  return Object.defineProperty(report, "toString", { value: text });
+}
+
+/** Where the time of one call went. */
+export interface Profile {
+  readonly times: readonly KernelTime[];
+  /** Milliseconds from the first kernel's start to the last one's end. */
+  readonly total: number;
+  /** Chrome trace events as JSON: open it in Perfetto. */
+  readonly trace: string;
+  /** Kernels by time, as a table. */
+  toString(): string;
+}
+
+/**
+ * Runs a compiled function once and says how long each kernel took. Donated arguments stay alive.
+ *
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("wasm");
+ * const f = tn.compile((x: tn.Tensor) => tn.matmul(tn.softmax(x), x));
+ * console.log(`${await tn.profile(f, tn.ones([64, 64]))}`);
+ * ```
+ */
+export async function profile<A extends unknown[]>(compiled: (...args: A) => unknown, ...args: A): Promise<Profile> {
+  const times = await profileProgram(compiled, args);
+  const total = times.reduce((end, { start, duration }) => Math.max(end, start + duration), 0);
+  const byName = new Map<string, { count: number; duration: number }>();
+  for (const { name, duration } of times) {
+    const entry = byName.get(name) ?? { count: 0, duration: 0 };
+    byName.set(name, { count: entry.count + 1, duration: entry.duration + duration });
+  }
+  const rows = [...byName].sort(([, a], [, b]) => b.duration - a.duration);
+  const text = () =>
+    table([
+      ["kernel", "calls", "ms", "share"],
+      ...rows.map(([name, { count, duration }]) => [
+        short(name),
+        `${count}`,
+        duration.toFixed(3),
+        `${(100 * duration / total).toFixed(1)}%`,
+      ]),
+      ["total", `${times.length}`, total.toFixed(3), ""],
+    ]);
+  const events = times.map(({ name, start, duration }) => ({
+    name,
+    ph: "X",
+    ts: start * 1e3,
+    dur: duration * 1e3,
+    pid: 1,
+    tid: 1,
+  }));
+  const trace = JSON.stringify({ traceEvents: events, displayTimeUnit: "ms" });
+  return Object.defineProperty({ times, total, trace }, "toString", { value: text });
+}
