@@ -14,6 +14,8 @@ import { show, size } from "./shape.ts";
 export interface KernelReport {
   /** The ops fused into it, in order. */
   readonly name: string;
+  /** How often it runs in one call: more than once inside a scan. */
+  readonly times: number;
   /** What it iterates over, or computes. */
   readonly shape: readonly number[];
   /** Bytes read and written if nothing stays in a cache. */
@@ -38,11 +40,24 @@ export interface Report {
   toString(): string;
 }
 
-function shapeOf(step: Step): readonly number[] {
+/** A step that runs a kernel, and how many times it runs. */
+interface Run {
+  readonly step: Exclude<Step, { kind: "loop" }>;
+  readonly times: number;
+}
+
+/** The kernels of a program in order, loops opened. */
+function runsOf(steps: readonly Step[], times = 1): Run[] {
+  return steps.flatMap((step) =>
+    step.kind === "loop" ? runsOf(step.steps, times * step.length) : [{ step, times }]
+  );
+}
+
+function shapeOf(step: Run["step"]): readonly number[] {
   return step.kind === "region" ? [...step.region.outer, ...step.region.inner] : step.outputSpecs[0].shape;
 }
 
-function flopsOf(step: Step): number {
+function flopsOf(step: Run["step"]): number {
   const region = step.kind === "region" ? step.region : step.epilogue?.region;
   let flops = 0;
   if (region) {
@@ -77,7 +92,7 @@ function wholeFlops({ op, inputs, outputSpecs, attrs }: Extract<Step, { kind: "o
   }
 }
 
-function bytesOf(step: Step, program: Program): number {
+function bytesOf(step: Run["step"], program: Program): number {
   const touched = step.kind === "region"
     ? [...step.inputs, ...step.outputs]
     : [...step.inputs.map(({ buffer }) => buffer), ...step.outputs, ...step.epilogue?.inputs ?? []];
@@ -87,11 +102,11 @@ function bytesOf(step: Step, program: Program): number {
 function mermaidOf({ steps, inputs }: Program): string {
   const writer = new Map<number, string>();
   const lines = ["flowchart TD"];
-  steps.forEach((step, i) => {
+  runsOf(steps).forEach(({ step, times }, i) => {
     const reads = step.kind === "region"
       ? step.inputs
       : [...step.inputs.map(({ buffer }) => buffer), ...step.epilogue?.inputs ?? []];
-    lines.push(`  k${i}["${step.name} ${show(shapeOf(step))}"]`);
+    lines.push(`  k${i}["${step.name} ${show(shapeOf(step))}${times > 1 ? ` × ${times}` : ""}"]`);
     for (const buffer of new Set(reads)) {
       const from = writer.get(buffer);
       if (from) lines.push(`  ${from} --> k${i}`);
@@ -133,11 +148,12 @@ export function inspect(compiled: (...args: any[]) => unknown): Report {
   if (!latest) throw new ArgumentError("Cannot inspect a compiled function before its first call");
   if (!latest.lowered) throw new ArgumentError("Cannot inspect this program: its backend runs graphs node by node");
   const { program } = latest.lowered;
-  const kernels = program.steps.map((step) => ({
+  const kernels = runsOf(program.steps).map(({ step, times }) => ({
     name: step.name,
+    times,
     shape: shapeOf(step),
-    bytes: bytesOf(step, program),
-    flops: flopsOf(step),
+    bytes: times * bytesOf(step, program),
+    flops: times * flopsOf(step),
   }));
   const total = (pick: (kernel: KernelReport) => number) => kernels.reduce((sum, kernel) => sum + pick(kernel), 0);
   const bytes = total((kernel) => kernel.bytes), flops = total((kernel) => kernel.flops);
@@ -145,9 +161,15 @@ export function inspect(compiled: (...args: any[]) => unknown): Report {
     .reduce((sum, { shape, dtype }) => sum + size(shape) * bytesPerElement(dtype), 0);
   const text = () =>
     table([
-      ["kernel", "shape", "MB", "MFLOP"],
-      ...kernels.map(({ name, shape, bytes, flops }) => [short(name), show(shape), mega(bytes), mega(flops)]),
-      [`${kernels.length} kernels, arena ${mega(program.arenaBytes)} MB`, "", mega(bytes), mega(flops)],
+      ["kernel", "times", "shape", "MB", "MFLOP"],
+      ...kernels.map(({ name, times, shape, bytes, flops }) => [
+        short(name),
+        `${times}`,
+        show(shape),
+        mega(bytes),
+        mega(flops),
+      ]),
+      [`${kernels.length} kernels, arena ${mega(program.arenaBytes)} MB`, "", "", mega(bytes), mega(flops)],
     ]);
   const report = {
     signature: latest.signature,

@@ -19,7 +19,9 @@ import type { Shape, Spec } from "./shape.ts";
 export type Place =
   | { readonly kind: "input"; readonly index: number }
   | { readonly kind: "output"; readonly index: number }
-  | { readonly kind: "arena"; readonly offset: number };
+  | { readonly kind: "arena"; readonly offset: number }
+  /** Inside loop `loop`: the piece of buffer `of` that belongs to turn t, `t * stride` bytes from its start. */
+  | { readonly kind: "slice"; readonly of: number; readonly stride: number; readonly loop: number };
 
 /** A contiguous piece of memory that steps read and write. Offsets are in bytes, multiples of 256. */
 export interface BufferPlan {
@@ -120,8 +122,19 @@ export interface OpStep {
   readonly epilogue?: { readonly region: Region; readonly inputs: readonly number[] };
 }
 
+/** Steps that run `length` times, for t = 0, 1, ... (from the end backwards with `reverse`). */
+export interface LoopStep {
+  readonly kind: "loop";
+  readonly name: string;
+  /** What `slice` places name. */
+  readonly loop: number;
+  readonly length: number;
+  readonly reverse: boolean;
+  readonly steps: readonly Step[];
+}
+
 /** A step of a program. */
-export type Step = RegionStep | OpStep;
+export type Step = RegionStep | OpStep | LoopStep;
 
 /** A planned program: everything a backend needs to lower it. */
 export interface Program {
