@@ -1,6 +1,6 @@
 /**
  * First passes of lowering: composites a backend does not claim become their bodies, f16 ops get casts around them,
- * equal nodes are merged, neutral ones dropped, and what nothing needs is removed.
+ * equal nodes are merged, neutral ones dropped, constants folded, and what nothing needs is removed.
  *
  * ```text
  *  softmax(x)                        reduceMax(x) sub exp sum div
@@ -15,6 +15,7 @@ import { MissingKernelError } from "./errors.ts";
 import { identityOf, keyOf } from "./key.ts";
 import type { DType } from "./dtype.ts";
 import type { AnyOp, Op } from "./op.ts";
+import type { ScalarOp } from "./scalar.ts";
 import { sameShape, type Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -114,6 +115,36 @@ function widenF16(nodes: readonly Node[]): Node[] {
   });
 }
 
+/** One number everywhere: what arithmetic on constants becomes. */
+const constantOp: Op<0, { readonly value: number }> = {
+  name: "constant",
+  infer: () => ({ shape: [], dtype: "f32" }),
+  fusion: { kind: "const", value: ({ value }) => value },
+};
+
+/** Arithmetic that lowering does itself; exact in f32 when rounded once. */
+const FOLDS: Readonly<Partial<Record<ScalarOp, (a: number, b: number) => number>>> = {
+  add: (a, b) => a + b,
+  sub: (a, b) => a - b,
+  mul: (a, b) => a * b,
+  div: (a, b) => a / b,
+  neg: (a) => -a,
+  square: (a) => a * a,
+  sqrt: Math.sqrt,
+  reciprocal: (a) => 1 / a,
+};
+
+/** A node whose operands are all known f32 numbers, as a constant. */
+function fold(node: Node, constants: ReadonlyMap<Value, number>): Node {
+  const { op: { fusion }, inputs, outputs: [output] } = node;
+  if (fusion?.kind !== "scalar" || output.dtype !== "f32") return node;
+  const f = FOLDS[fusion.op];
+  const values = inputs.map((input) => input.dtype === "f32" ? constants.get(input) : undefined);
+  if (!f || values.some((value) => value === undefined)) return node;
+  const [a, b] = values as number[];
+  return { op: constantOp, attrs: { value: Math.fround(f(a, b)), shape: output.shape }, inputs: [], outputs: [output] };
+}
+
 /** Merges nodes with equal op, attributes and inputs, and drops neutral ones. */
 function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node[]; outputs: Value[] } {
   const instead = new Map<Value, Value>();
@@ -122,7 +153,7 @@ function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node
   const resolve = (value: Value) => instead.get(value) ?? value;
   const kept: Node[] = [];
   for (const original of nodes) {
-    const node = { ...original, inputs: original.inputs.map(resolve) };
+    const node = fold({ ...original, inputs: original.inputs.map(resolve) }, constants);
     const same = neutral(node, constants);
     if (same) {
       instead.set(node.outputs[0], same);
@@ -145,7 +176,10 @@ function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node
 
 /** Remembers values that hold one known number everywhere. */
 function noteConstant({ op, attrs, inputs, outputs }: Node, constants: Map<Value, number>): void {
-  if (op.fusion?.kind === "const") constants.set(outputs[0], op.fusion.value(attrs));
+  if (op.fusion?.kind === "const") {
+    const value = op.fusion.value(attrs);
+    constants.set(outputs[0], outputs[0].dtype === "f32" ? Math.fround(value) : value);
+  }
   if (op.fusion?.kind === "view" && constants.has(inputs[0])) constants.set(outputs[0], constants.get(inputs[0])!);
 }
 
