@@ -1,0 +1,55 @@
+/**
+ * Every op, by its public name.
+ *
+ * @module
+ */
+export {
+  arange,
+  type ArangeOptions,
+  type CreateOptions,
+  eye,
+  type EyeOptions,
+  full,
+  linspace,
+  type LinspaceOptions,
+  ones,
+  onesLike,
+  tensor,
+  type TensorOptions,
+  zeros,
+  zerosLike,
+} from "./create.ts";
+
+export { abs, add, div, mod, mul, neg, sign, sub } from "./arithmetic.ts";
+export { equal, greater, greaterEqual, isFinite, isNaN, less, lessEqual, notEqual } from "./compare.ts";
+export { erf, exp, expm1, log, log1p, log2, sigmoid, tanh } from "./exponential.ts";
+export { and, not, or, shiftLeft, shiftRight, xor } from "./logic.ts";
+export { pow, reciprocal, rsqrt, sqrt, square } from "./powers.ts";
+export { ceil, floor, round } from "./rounding.ts";
+export { cast, clamp, type ClampOptions, where } from "./select.ts";
+export { cos, sin, tan } from "./trigonometry.ts";
+
+export { argmax, argmin, type ArgOptions } from "./argmax.ts";
+export { type CumulativeOptions, cumulativeSum } from "./cumulative.ts";
+export { max, min } from "./extremum.ts";
+export { prod } from "./product.ts";
+export { all, any, mean, type ReduceOptions, sum } from "./reduce.ts";
+export { logSumExp, norm, type NormOptions, variance, type VarianceOptions } from "./statistics.ts";
+
+export { dot, matmul, type MatmulOptions, outer } from "./matmul.ts";
+
+export { concat, pad, type PadOptions, type PadWidths, stack } from "./join.ts";
+export { repeat, type RepeatOptions, tile } from "./repeat.ts";
+export { broadcastTo, expandDims, reshape, squeeze, transpose } from "./shape.ts";
+export { type Bound, flip, slice, type SliceOptions } from "./slice.ts";
+
+export {
+  gather,
+  gatherElements,
+  indexAdd,
+  type IndexOptions,
+  oneHot,
+  type OneHotOptions,
+  scatterAdd,
+} from "./index.ts";
+export { argsort, sort, type SortOptions, topK, type TopKOptions } from "./sort.ts";
