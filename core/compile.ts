@@ -15,7 +15,7 @@ import { currentBackend } from "./backend.ts";
 import { ArgumentError, TraceError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "./graph.ts";
 import { tensorsOf, vjpFlat } from "./grad.ts";
-import { identityOf, keyOf } from "./key.ts";
+import { identityOf, keyOf } from "./cache_key.ts";
 import { Lowered } from "./lowered.ts";
 import { copyOp } from "./fuse.ts";
 import { bind, bindAll } from "./op.ts";

@@ -5,7 +5,7 @@
  */
 import type { Backend } from "./backend.ts";
 import { Value } from "./graph.ts";
-import { identityOf, keyOf } from "./key.ts";
+import { identityOf, keyOf } from "./cache_key.ts";
 import type { AnyOp } from "./op.ts";
 import { Lowered } from "./lowered.ts";
 import type { Spec } from "./shape.ts";

@@ -5,7 +5,7 @@
  */
 import { copyOp, type Group, levelOf, overDomain, type Ref } from "./fuse.ts";
 import type { Value } from "./graph.ts";
-import { keyOf } from "./key.ts";
+import { keyOf } from "./cache_key.ts";
 import { contiguous, mergeAxes } from "./layout.ts";
 import type { Instr, Region, Store } from "./program.ts";
 import { type Shape, size } from "./shape.ts";

@@ -12,7 +12,7 @@
 import type { Backend } from "./backend.ts";
 import { type Graph, type Node, Trace, Value, withTrace } from "./graph.ts";
 import { MissingKernelError } from "./errors.ts";
-import { identityOf, keyOf } from "./key.ts";
+import { identityOf, keyOf } from "./cache_key.ts";
 import type { DType } from "./dtype.ts";
 import type { AnyOp, Op } from "./op.ts";
 import type { ScalarOp } from "./scalar.ts";
