@@ -84,7 +84,8 @@ function pullBack(step: TapeStep, grads: readonly (Tensor | null)[], tape: Tape)
   const full = grads.map((grad, i) => grad ?? zeros(step.outputs[i].shape, { dtype: step.outputs[i].dtype }));
   if (op.vjp) {
     const output = full.length === 1 ? step.outputs[0] : step.outputs;
-    return op.vjp({ inputs: step.inputs, output, grad: full.length === 1 ? full[0] : full, attrs });
+    const wanted = step.inputs.map((x) => tape.tracks(x));
+    return op.vjp({ inputs: step.inputs, output, grad: full.length === 1 ? full[0] : full, attrs, wanted });
   }
   if (!op.body) throw new TypeError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
   const wanted = step.inputs.flatMap((x, i) => isFloat(x.dtype) && tape.tracks(x) ? [i] : []);

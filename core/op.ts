@@ -77,6 +77,8 @@ export interface VjpCall<N extends number, A, M extends number = 1> {
   readonly output: Outputs<M, Tensor>;
   readonly grad: Outputs<M, Tensor>;
   readonly attrs: A;
+  /** Which inputs' gradients will be used; a rule may save the work for the others and return `null`. */
+  readonly wanted: Tuple<N, boolean>;
 }
 
 function one<T>(outputs: T | readonly T[]): readonly T[] {
