@@ -76,7 +76,7 @@ export function sign(x: Tensor): Tensor {
 }
 
 /** `add` as data: `y = a + b`, `da = db = dy`. */
-export const addOp: Op<2, null> = binaryOp("add", "add", NUMBERS, ({ dy }) => [dy, dy]);
+export const addOp: Op<2, null> = binaryOp("add", "add", NUMBERS, [({ dy }) => dy, ({ dy }) => dy]);
 
 /**
  * `a + b`, element by element; whole numbers wrap around.
@@ -100,7 +100,7 @@ export function add(a: TensorLike, b: TensorLike): Tensor {
 }
 
 /** `sub` as data: `y = a - b`, `da = dy`, `db = -dy`. */
-export const subOp: Op<2, null> = binaryOp("sub", "subtract", NUMBERS, ({ dy }) => [dy, neg(dy)]);
+export const subOp: Op<2, null> = binaryOp("sub", "subtract", NUMBERS, [({ dy }) => dy, ({ dy }) => neg(dy)]);
 
 /**
  * `a - b`, element by element; whole numbers wrap around.
@@ -124,7 +124,10 @@ export function sub(a: TensorLike, b: TensorLike): Tensor {
 }
 
 /** `mul` as data: `y = a·b`, `da = dy·b`, `db = dy·a`. */
-export const mulOp: Op<2, null> = binaryOp("mul", "multiply", NUMBERS, ({ a, b, dy }) => [mul(dy, b), mul(dy, a)]);
+export const mulOp: Op<2, null> = binaryOp("mul", "multiply", NUMBERS, [
+  ({ b, dy }) => mul(dy, b),
+  ({ a, dy }) => mul(dy, a),
+]);
 
 /**
  * `a · b`, element by element; whole numbers wrap around.
@@ -148,10 +151,10 @@ export function mul(a: TensorLike, b: TensorLike): Tensor {
 }
 
 /** `div` as data: `y = a/b`, `da = dy/b`, `db = -dy·y/b`. */
-export const divOp: Op<2, null> = binaryOp("div", "divide", NUMBERS, ({ b, y, dy }) => {
-  const da = div(dy, b);
-  return [da, neg(mul(da, y))];
-});
+export const divOp: Op<2, null> = binaryOp("div", "divide", NUMBERS, [
+  ({ b, dy }) => div(dy, b),
+  ({ b, y, dy }) => neg(mul(div(dy, b), y)),
+]);
 
 /**
  * `a / b`, element by element.
@@ -177,12 +180,10 @@ export function div(a: TensorLike, b: TensorLike): Tensor {
 }
 
 /** `mod` as data: `y = a - b·⌊a/b⌋`, `da = dy`, `db = -dy·⌊a/b⌋`. */
-export const modOp: Op<2, null> = binaryOp(
-  "mod",
-  "take the remainder of",
-  NUMBERS,
-  ({ a, b, y, dy }) => [dy, neg(mul(dy, round(div(sub(a, y), b))))],
-);
+export const modOp: Op<2, null> = binaryOp("mod", "take the remainder of", NUMBERS, [
+  ({ dy }) => dy,
+  ({ a, b, y, dy }) => neg(mul(dy, round(div(sub(a, y), b)))),
+]);
 
 /**
  * Remainder of `a / b` with the sign of `b`, element by element, as `%` in Python and NumPy.

@@ -6,26 +6,26 @@
 import { NUMBERS } from "../core/dtype.ts";
 import { bind, type Op, type VjpCall } from "../core/op.ts";
 import { Tensor, type TensorLike } from "../core/tensor.ts";
-import { cast, div, equal, greater, less, mul, sub, where } from "./elementwise.ts";
+import { cast, div, equal, greater, less, mul, where } from "./elementwise.ts";
 import { reduce, type ReduceAttrs, reduceOp, type ReduceOptions, sumOp } from "./reduce.ts";
 import { applyBinary, binaryOp } from "./scalar.ts";
 
-/** The part of `dy` that goes to `a`: all where `a` won, half where both are equal. */
-function share(dy: Tensor, wins: Tensor, ties: Tensor): Tensor {
-  return mul(dy, where(ties, 0.5, cast(wins, dy.dtype)));
+/** The part of `dy` that goes to `x`, where `wins(x, other)`: all of it, half where both are equal. */
+function share(dy: Tensor, x: Tensor, other: Tensor, wins: typeof greater): Tensor {
+  return mul(dy, where(equal(x, other), 0.5, cast(wins(x, other), dy.dtype)));
 }
 
 /** Binary `max` as data: `dy` goes to the larger operand, half to each where they are equal. */
-export const maxOp: Op<2, null> = binaryOp("max", "compare", NUMBERS, ({ a, b, dy }) => {
-  const da = share(dy, greater(a, b), equal(a, b));
-  return [da, sub(dy, da)];
-});
+export const maxOp: Op<2, null> = binaryOp("max", "compare", NUMBERS, [
+  ({ a, b, dy }) => share(dy, a, b, greater),
+  ({ a, b, dy }) => share(dy, b, a, greater),
+]);
 
 /** Binary `min` as data: `dy` goes to the smaller operand, half to each where they are equal. */
-export const minOp: Op<2, null> = binaryOp("min", "compare", NUMBERS, ({ a, b, dy }) => {
-  const da = share(dy, less(a, b), equal(a, b));
-  return [da, sub(dy, da)];
-});
+export const minOp: Op<2, null> = binaryOp("min", "compare", NUMBERS, [
+  ({ a, b, dy }) => share(dy, a, b, less),
+  ({ a, b, dy }) => share(dy, b, a, less),
+]);
 
 /** `dy` spread evenly over the places that hold the extreme value `y`. */
 function spread({ inputs: [x], output: y, grad: dy, attrs: { axes } }: VjpCall<1, ReduceAttrs>): Tensor {

@@ -138,7 +138,8 @@ export const scatterAddOp: Op<3, IndexAttrs> = {
     }
     return { shape: x.shape, dtype: x.dtype };
   },
-  vjp({ inputs: [x, indices], grad: dy, attrs }) {
+  vjp({ inputs: [x, indices], grad: dy, attrs, wanted }) {
+    if (!wanted[2]) return [dy, null, null];
     const read = bind(gatherElementsOp, [dy, indices], attrs);
     return [dy, null, dropOutside(read, indices, x.shape[attrs.axis])];
   },
@@ -188,7 +189,8 @@ export const indexAddOp: Op<3, IndexAttrs> = {
     }
     return { shape: x.shape, dtype: x.dtype };
   },
-  vjp({ inputs: [x, indices], grad: dy, attrs: { axis } }) {
+  vjp({ inputs: [x, indices], grad: dy, attrs: { axis }, wanted }) {
+    if (!wanted[2]) return [dy, null, null];
     const column = reshape(indices, x.shape.map((_, i) => i === axis ? indices.size : 1));
     return [dy, null, dropOutside(bind(gatherOp, [dy, indices], { axis }), column, x.shape[axis])];
   },

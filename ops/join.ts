@@ -46,8 +46,10 @@ export const concatOp: Op<number, ConcatAttrs> = {
     const total = inputs.reduce((sum, { shape }) => sum + shape[axis], 0);
     return { shape: first.shape.with(axis, total), dtype: first.dtype };
   },
-  vjp: ({ inputs, grad, attrs: { axis } }) =>
-    concatStarts(inputs, axis).map((start, i) => slice(grad, start, start + inputs[i].shape[axis], { axis })),
+  vjp: ({ inputs, grad, attrs: { axis }, wanted }) =>
+    concatStarts(inputs, axis).map((start, i) =>
+      wanted[i] ? slice(grad, start, start + inputs[i].shape[axis], { axis }) : null
+    ),
 };
 
 /**

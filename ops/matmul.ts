@@ -53,14 +53,16 @@ export const matmulOp: Op<2, MatmulAttrs> = {
 
   // With Y = A·B:  dA = dY·Bᵀ  and  dB = Aᵀ·dY. With A read as its transpose the result is transposed in turn:
   // d(Aᵀ) = dY·Bᵀ, so dA = B·dYᵀ. Axes over which an operand was repeated are summed.
-  vjp({ inputs: [a, b], grad: dy, attrs: { transposeA, transposeB } }) {
-    const da = transposeA
-      ? matmul(b, dy, { transposeA: transposeB, transposeB: true })
-      : matmul(dy, b, { transposeB: !transposeB });
-    const db = transposeB
-      ? matmul(dy, a, { transposeA: true, transposeB: transposeA })
-      : matmul(a, dy, { transposeA: !transposeA });
-    return [sumTo(da, a.shape), sumTo(db, b.shape)];
+  vjp({ inputs: [a, b], grad: dy, attrs: { transposeA, transposeB }, wanted }) {
+    const da = () =>
+      transposeA
+        ? matmul(b, dy, { transposeA: transposeB, transposeB: true })
+        : matmul(dy, b, { transposeB: !transposeB });
+    const db = () =>
+      transposeB
+        ? matmul(dy, a, { transposeA: true, transposeB: transposeA })
+        : matmul(a, dy, { transposeA: !transposeA });
+    return [wanted[0] ? sumTo(da(), a.shape) : null, wanted[1] ? sumTo(db(), b.shape) : null];
   },
 };
 

@@ -106,19 +106,10 @@ export function reciprocal(x: Tensor): Tensor {
  * Where `b` is 0, `da` is 0 even at `a = 0`; where `a` is not positive, `db` is 0. The selections happen on the operands,
  * so that no NaN of an unused branch reaches a gradient of higher order.
  */
-export const powOp: Op<2, null> = binaryOp("pow", "raise", FLOATS, ({ a, b, y, dy }) => {
-  const exponent = where(equal(b, 0), 1, sub(b, 1));
-  const base = where(greater(a, 0), a, 1);
-  return [mul(dy, mul(b, pow(a, exponent))), mul(dy, mul(y, log(base)))];
-});
-
-/** `power` as data: `y = xⁿ` for a number `n`, `dx = dy·n·xⁿ⁻¹`. */
-export const powerOp: Op<1, { readonly exponent: number }> = {
-  name: "power",
-  infer: ([x]) => powOp.infer([x, x], null),
-  body: ([x], { exponent }) => applyBinary(powOp, "raise", x, exponent),
-  vjp: ({ inputs: [x], grad: dy, attrs: { exponent: n } }) => [n === 0 ? null : mul(dy, mul(pow(x, n - 1), n))],
-};
+export const powOp: Op<2, null> = binaryOp("pow", "raise", FLOATS, [
+  ({ a, b, dy }) => mul(dy, mul(b, pow(a, where(equal(b, 0), 1, sub(b, 1))))),
+  ({ a, y, dy }) => mul(dy, mul(y, log(where(greater(a, 0), a, 1)))),
+]);
 
 /**
  * `aᵇ`, element by element, as C's `pow`: NaN for a negative base with an exponent that is not whole.
@@ -138,6 +129,5 @@ export const powerOp: Op<1, { readonly exponent: number }> = {
  * ```
  */
 export function pow(a: TensorLike, b: TensorLike): Tensor {
-  if (!(a instanceof Tensor) || typeof b !== "number") return applyBinary(powOp, "raise", a, b);
-  return b === 2 ? square(a) : bind(powerOp, [a], { exponent: b });
+  return b === 2 && a instanceof Tensor ? square(a) : applyBinary(powOp, "raise", a, b);
 }

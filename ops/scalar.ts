@@ -6,7 +6,7 @@
 import type { DType } from "../core/dtype.ts";
 import { requireDType } from "../core/dtype.ts";
 import { ArgumentError, DTypeError } from "../core/errors.ts";
-import { bind, type Op, requireSameDType, type VjpCall } from "../core/op.ts";
+import { bind, type Op, requireSameDType } from "../core/op.ts";
 import type { ScalarOp } from "../core/scalar.ts";
 import { broadcastShapes, sameShape } from "../core/shape.ts";
 import { Tensor, type TensorLike } from "../core/tensor.ts";
@@ -30,33 +30,38 @@ export function unaryOp(name: ScalarOp, dtypes: readonly DType[], rule?: UnaryRu
   };
 }
 
-/** How gradients flow through an op of two operands, with `y = f(a, b)`; both have the shape of `y`. */
-type BinaryRule = (
-  call: { readonly a: Tensor; readonly b: Tensor; readonly y: Tensor; readonly dy: Tensor },
-) => readonly [Tensor, Tensor];
+/** What gradients through an op of two operands are made of, with `y = f(a, b)`; they have the shape of `y`. */
+interface BinaryCall {
+  readonly a: Tensor;
+  readonly b: Tensor;
+  readonly y: Tensor;
+  readonly dy: Tensor;
+}
 
-/** An elementwise op of two operands, which broadcast; without a rule it is constant to every gradient. */
+/** The gradients of both operands. */
+type BinaryRules = readonly [da: (call: BinaryCall) => Tensor, db: (call: BinaryCall) => Tensor];
+
+/** An elementwise op of two operands, which broadcast; without rules it is constant to every gradient. */
 export function binaryOp(
   name: ScalarOp,
   action: string,
   dtypes: readonly DType[],
-  rule?: BinaryRule,
+  rules?: BinaryRules,
   result?: DType,
 ): Op<2, null> {
   return {
     name,
     fusion: { kind: "scalar", op: name },
-    constant: !rule,
+    constant: !rules,
     infer([a, b]) {
       requireSameDType(action, a, b);
       requireDType(name, a.dtype, dtypes);
       const shape = sameShape(a.shape, b.shape) ? a.shape : broadcastShapes(action, a.shape, b.shape);
       return { shape, dtype: result ?? a.dtype };
     },
-    vjp: ({ inputs: [a, b], output: y, grad: dy }: VjpCall<2, null>) => {
-      if (!rule) return [null, null];
-      const [da, db] = rule({ a, b, y, dy });
-      return [sumTo(da, a.shape), sumTo(db, b.shape)];
+    vjp({ inputs: [a, b], output: y, grad: dy, wanted }) {
+      const part = (i: 0 | 1, x: Tensor) => rules && wanted[i] ? sumTo(rules[i]({ a, b, y, dy }), x.shape) : null;
+      return [part(0, a), part(1, b)];
     },
   };
 }

@@ -26,10 +26,10 @@ export const whereOp: Op<3, null> = {
     }
     return { shape: broadcastShapes("choose between", condition.shape, a.shape, b.shape), dtype: a.dtype };
   },
-  vjp: ({ inputs: [condition, a, b], grad: dy }) => [
+  vjp: ({ inputs: [condition, a, b], grad: dy, wanted: [, first, second] }) => [
     null,
-    sumTo(where(condition, dy, 0), a.shape),
-    sumTo(where(condition, 0, dy), b.shape),
+    first ? sumTo(where(condition, dy, 0), a.shape) : null,
+    second ? sumTo(where(condition, 0, dy), b.shape) : null,
   ],
 };
 
