@@ -19,7 +19,7 @@ import { identityOf, keyOf } from "./cache_key.ts";
 import { Lowered } from "./lowered.ts";
 import { copyOp } from "./fuse.ts";
 import { bind, bindAll } from "./op.ts";
-import { scope, userSite } from "./scope.ts";
+import { checksNumerics, scope, userSite } from "./scope.ts";
 import { show, type Spec } from "./shape.ts";
 import { isTracked, recordOn, withoutTapes } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
@@ -200,6 +200,7 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
   const compiled = (...args: A): R => {
     const call = takeApart(args, options);
     if (activeTrace()) return f(...args);
+    if (checksNumerics()) return scope(() => f(...args)); // op by op, so that the culprit has a name
     const program = find(plain, call, cache, options);
     if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;
     const { inputs, copies } = program.lowered ? protect(call) : { inputs: call.tensors, copies: [] };

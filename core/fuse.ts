@@ -72,7 +72,7 @@ export class Fusion {
   constructor(
     readonly graph: Graph,
     readonly strided: ReadonlySet<string>,
-    readonly maxMembers = 160,
+    readonly maxMembers = 256,
   ) {
     for (const node of graph.nodes) this.place(node);
   }
