@@ -53,3 +53,45 @@ export {
   scatterAdd,
 } from "./index.ts";
 export { argsort, sort, type SortOptions, topK, type TopKOptions } from "./sort.ts";
+
+export { conv, type ConvOptions, convTranspose, type ConvTransposeOptions } from "./conv.ts";
+export {
+  avgPool,
+  type AvgPoolOptions,
+  globalAvgPool,
+  maxPool,
+  type MaxPoolOptions,
+  upsample,
+  type UpsampleOptions,
+} from "./pool.ts";
+export { type Padding, type PerAxis, type SlidingOptions } from "./window.ts";
+
+export { elu, gelu, leakyRelu, relu, silu, softplus } from "./activation.ts";
+export { attention, type AttentionOptions } from "./attention.ts";
+export { dropout, embedding, linear, type LinearParams } from "./linear.ts";
+export {
+  batchNorm,
+  type BatchNormOptions,
+  type BatchStatistics,
+  batchStatistics,
+  groupNorm,
+  layerNorm,
+  type NormParams,
+  rmsNorm,
+} from "./norm.ts";
+export { logSoftmax, softmax } from "./softmax.ts";
+export {
+  binaryCrossEntropyWithLogits,
+  crossEntropy,
+  type CrossEntropyOptions,
+  huber,
+  klDivergence,
+  type KlDivergenceOptions,
+  type LossOptions,
+  meanSquaredError,
+  type Reduction,
+} from "./loss.ts";
+
+export { categorical, permutation, randint } from "./choice.ts";
+export { bernoulli, key, normal, randomBits, truncatedNormal, uniform } from "./random.ts";
+export { type Key } from "./threefry.ts";

@@ -4,11 +4,14 @@
  * @module
  */
 import type { Backend } from "../../core/backend.ts";
+import { convolution } from "./conv.ts";
 import { create } from "./create.ts";
 import { elementwise } from "./elementwise.ts";
 import { index } from "./index.ts";
 import { matmul } from "./matmul.ts";
 import type { Buffer } from "./memory.ts";
+import { pool } from "./pool.ts";
+import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
 import { shape } from "./shape.ts";
 import { sort } from "./sort.ts";
@@ -30,9 +33,12 @@ export function createCpu(): Backend<Buffer> {
       ...elementwise,
       ...reduce,
       ...matmul,
+      ...convolution,
+      ...pool,
       ...shape,
       ...index,
       ...sort,
+      ...random,
     },
   };
 }
