@@ -6,7 +6,7 @@
  * @module
  */
 import { add } from "../ops/elementwise.ts";
-import { ones, zeros } from "../ops/create.ts";
+import { onesLike, zeros, zerosLike } from "../ops/create.ts";
 import { isFloat } from "./dtype.ts";
 import { ArgumentError, DTypeError, ShapeError } from "./errors.ts";
 import { type AnyOp, bind, bindAll, type Op } from "./op.ts";
@@ -49,7 +49,7 @@ function asArray<T>(value: T | readonly T[]): readonly T[] {
 /** Attributes of a derived gradient op. */
 interface GradAttrs {
   readonly attrs: unknown;
-  /** How many of the inputs are the op's own; the others are gradients of its outputs. */
+  /** How many of the inputs are the op's own; its outputs and their gradients follow, half of the rest each. */
   readonly arity: number;
   /** Inputs whose gradients are asked for. */
   readonly wanted: readonly number[];
@@ -57,18 +57,33 @@ interface GradAttrs {
 
 const derived = new WeakMap<AnyOp, AnyOp>();
 
-/** The gradient of a composite as an op: its body differentiated, so that a backend may fuse it into one kernel. */
+/** Applies an op's gradient rule. */
+function applyRule(
+  op: AnyOp,
+  attrs: unknown,
+  inputs: readonly Tensor[],
+  outputs: readonly Tensor[],
+  grads: readonly Tensor[],
+  wanted: readonly number[],
+): readonly (Tensor | null)[] {
+  const [output, grad] = outputs.length === 1 ? [outputs[0], grads[0]] : [outputs, grads];
+  return op.vjp!({ inputs, output, grad, attrs, wanted: inputs.map((_, i) => wanted.includes(i)) });
+}
+
+/** The gradient of a composite as an op: its rule, or its body differentiated, so that a backend may fuse it. */
 function gradientOp(op: AnyOp): AnyOp {
   let gradient = derived.get(op);
   if (!gradient) {
     const made: Op<number, GradAttrs, number> = {
-      name: `${op.name}Grad`,
+      name: `${op.name}Vjp`,
       infer: (inputs: readonly Spec[], { wanted }) => wanted.map((i) => inputs[i]),
       body(inputs: readonly Tensor[], { attrs, arity, wanted }) {
-        const own = inputs.slice(0, arity);
-        const [, back] = vjpFlat((xs) => asArray<Tensor>(op.body!(xs, attrs)), own);
-        const grads = back(inputs.slice(arity));
-        return wanted.map((i) => grads[i]);
+        const half = (arity + inputs.length) / 2;
+        const own = inputs.slice(0, arity), outputs = inputs.slice(arity, half), seeds = inputs.slice(half);
+        const parts = op.vjp
+          ? applyRule(op, attrs, own, outputs, seeds, wanted)
+          : vjpFlat((xs) => asArray<Tensor>(op.body!(xs, attrs)), own)[1](seeds);
+        return wanted.map((i) => parts[i] ?? zerosLike(own[i]));
       },
     };
     gradient = made as AnyOp;
@@ -80,17 +95,15 @@ function gradientOp(op: AnyOp): AnyOp {
 /** Gradients of a step's inputs; only those that `tape` tracks are asked for where that saves work. */
 function pullBack(step: TapeStep, grads: readonly (Tensor | null)[], tape: Tape): readonly (Tensor | null)[] {
   if (typeof step.rule === "function") return step.rule(grads);
-  const { op, attrs } = step.rule;
-  const full = grads.map((grad, i) => grad ?? zeros(step.outputs[i].shape, { dtype: step.outputs[i].dtype }));
-  if (op.vjp) {
-    const output = full.length === 1 ? step.outputs[0] : step.outputs;
-    const wanted = step.inputs.map((x) => tape.tracks(x));
-    return op.vjp({ inputs: step.inputs, output, grad: full.length === 1 ? full[0] : full, attrs, wanted });
+  const { inputs, outputs, rule: { op, attrs } } = step;
+  const full = grads.map((grad, i) => grad ?? zerosLike(outputs[i]));
+  const wanted = inputs.flatMap((x, i) => isFloat(x.dtype) && tape.tracks(x) ? [i] : []);
+  if (!op.body) {
+    if (op.vjp) return applyRule(op, attrs, inputs, outputs, full, wanted);
+    throw new TypeError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
   }
-  if (!op.body) throw new TypeError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
-  const wanted = step.inputs.flatMap((x, i) => isFloat(x.dtype) && tape.tracks(x) ? [i] : []);
-  const parts = bindAll(gradientOp(op), [...step.inputs, ...full], { attrs, arity: step.inputs.length, wanted });
-  return step.inputs.map((_, i) => wanted.includes(i) ? parts[wanted.indexOf(i)] : null);
+  const parts = bindAll(gradientOp(op), [...inputs, ...outputs, ...full], { attrs, arity: inputs.length, wanted });
+  return inputs.map((_, i) => wanted.includes(i) ? parts[wanted.indexOf(i)] : null);
 }
 
 /** Walks the tape back from `seeds` (one per output) to `inputs`. */
@@ -118,7 +131,7 @@ function walkBack(
       if (part && tape.tracks(input)) accumulate(input, part);
     });
   }
-  return inputs.map((input) => grads.get(input) ?? zeros(input.shape, { dtype: input.dtype }));
+  return inputs.map((input) => grads.get(input) ?? zerosLike(input));
 }
 
 /** `f(xs)`, and a function from gradients of the outputs to gradients of `xs`, then of `captured`. */
@@ -233,7 +246,7 @@ export function jvp<A extends unknown[], R>(
     const { run, finish } = flatFunction(f as (...args: never[]) => unknown, rebuild);
     const [outputs, back] = vjpFlat(run, xs);
     // back(u) = Jᵀu is linear in u, so its own pullback at the tangents is J·tangents
-    const zero = outputs.map((y) => zeros(y.shape, { dtype: y.dtype }));
+    const zero = outputs.map((y) => zerosLike(y));
     const [, forward] = vjpFlat((u) => back(u), zero);
     return [finish(outputs) as R, finish(forward(directions)) as R];
   });
@@ -309,7 +322,7 @@ export function valueAndGrad<
         return [loss];
       }, xs);
       const [loss] = outputs;
-      const grads = rebuild(back([ones(loss.shape, { dtype: loss.dtype })])) as unknown[];
+      const grads = rebuild(back([onesLike(loss)])) as unknown[];
       tape[Symbol.dispose]();
       return [result as Loss<X, U>, (typeof argnums === "number" ? grads[0] : grads) as Grads<A, N>];
     });
