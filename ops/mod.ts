@@ -36,12 +36,14 @@ export { prod } from "./product.ts";
 export { all, any, mean, type ReduceOptions, sum } from "./reduce.ts";
 export { logSumExp, norm, type NormOptions, variance, type VarianceOptions } from "./statistics.ts";
 
+export { einsum } from "./einsum.ts";
 export { dot, matmul, type MatmulOptions, outer } from "./matmul.ts";
 
 export { concat, pad, type PadOptions, type PadWidths, stack } from "./join.ts";
 export { repeat, type RepeatOptions, tile } from "./repeat.ts";
 export { broadcastTo, expandDims, reshape, squeeze, transpose } from "./shape.ts";
 export { type Bound, flip, slice, type SliceOptions } from "./slice.ts";
+export { split, type SplitOptions } from "./split.ts";
 
 export {
   gather,

@@ -1,0 +1,79 @@
+/**
+ * Tenon: train, save and serve neural networks with nothing but `deno run`.
+ *
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("cpu");
+ * const loss = (w: tn.Tensor) => tn.sum(tn.square(tn.sub(w, 3)));
+ * console.log(await tn.grad(loss)(tn.tensor([1, 2])).array()); // [-4, -2]
+ * ```
+ *
+ * @module
+ */
+import { createCpu } from "./backends/cpu/mod.ts";
+import { registerBackend } from "./core/backend.ts";
+
+registerBackend("cpu", createCpu);
+
+// Devices
+export {
+  available,
+  type Backend,
+  type BackendFactory,
+  type Choice,
+  type Executable,
+  type Kernel,
+  type KernelCall,
+  type KernelTable,
+  type KernelTime,
+  registerBackend,
+  use,
+  type View,
+} from "./core/backend.ts";
+export { debug, type DebugOptions, type Memory, memory, resetPeak, scope } from "./core/scope.ts";
+export * from "./core/errors.ts";
+export type * from "./core/program.ts";
+
+// Tensors
+export type { DType, TypedArray } from "./core/dtype.ts";
+export type { Shape, Spec } from "./core/shape.ts";
+export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
+
+// Transforms
+export { compile, type CompileOptions } from "./core/compile.ts";
+export {
+  checkpoint,
+  type CustomVjp,
+  customVjp,
+  grad,
+  type GradOptions,
+  type Grads,
+  jvp,
+  type Loss,
+  stopGradient,
+  valueAndGrad,
+  vjp,
+} from "./core/grad.ts";
+export { inspect, type KernelReport, type Profile, profile, type Report } from "./core/inspect.ts";
+export { scan, type ScanOptions } from "./core/scan.ts";
+
+// Trees
+export * as tree from "./core/tree.ts";
+
+// Ops, and what new ones are made with
+export * from "./ops/mod.ts";
+export {
+  bind,
+  bindAll,
+  type Fusion,
+  type Op,
+  type Outputs,
+  type Tuple,
+  type ViewMap,
+  type VjpCall,
+} from "./core/op.ts";
+export type { ReduceOp, ScalarOp } from "./core/scalar.ts";
+
+// Training
+export * from "./train/mod.ts";
