@@ -71,7 +71,11 @@ export function assertFinite(op: string, values: ArrayLike<number>): void {
 /** First line of the stack outside the library: where the user's code called it. */
 function callSite(): string {
   const here = new URL("../", import.meta.url).href;
-  const lines = (new Error().stack ?? "").split("\n").slice(1).map((line) => line.trim().replace(/^at /, ""));
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = Infinity; // the user's line may lie deep
+  const { stack = "" } = new Error();
+  Error.stackTraceLimit = limit;
+  const lines = stack.split("\n").slice(1).map((line) => line.trim().replace(/^at /, ""));
   const inside = /^(core|ops|train|models|backends|io)\//;
   const outside = lines.find((line) => {
     const at = line.indexOf(here);
