@@ -58,21 +58,20 @@ function isValue(root: Root): root is Value {
   return root !== "sequence" && !("constant" in root);
 }
 
-/** Places of a group's domain that are not reduced. */
-export function outerSize({ shape, axes }: Group): number {
-  return shape.reduce((product, n, axis) => axes.includes(axis) ? product : product * n, 1);
-}
-
 /** Gathers a graph of primitives into groups, in an order in which they can run. */
 export class Fusion {
   readonly groups: Group[] = [];
   readonly #refs = new Map<Value, Ref>();
   readonly #home = new Map<Value, Group>();
+  /** Reshaped values that no strides over their own shape say; the layout has the shape before. */
+  readonly #loose = new Map<Value, Ref>();
 
   constructor(
     readonly graph: Graph,
     readonly strided: ReadonlySet<string>,
     readonly maxMembers = 256,
+    /** Most values that a group reads from memory. */
+    readonly maxLoads = 12,
   ) {
     for (const node of graph.nodes) this.place(node);
   }
@@ -84,6 +83,7 @@ export class Fusion {
 
   /** How a value is read: itself, or a view of its root. */
   refOf(value: Value): Ref {
+    if (this.#loose.has(value)) this.copy(value, this.#loose.get(value)!);
     return this.#refs.get(value) ?? { root: value, layout: contiguous(value.shape) };
   }
 
@@ -118,6 +118,8 @@ export class Fusion {
     const layout = view(ref);
     if (layout) {
       this.#refs.set(output, { root: ref.root, layout });
+    } else if (node.op.alias) {
+      this.#loose.set(output, ref);
     } else {
       const copy = this.materialize(input);
       this.#refs.set(output, { root: copy, layout: view({ root: copy, layout: contiguous(copy.shape) })! });
@@ -128,12 +130,18 @@ export class Fusion {
   materialize(value: Value): Value {
     const ref = this.refOf(value);
     if (isValue(ref.root) && isContiguous(ref.layout) && size(ref.root.shape) === size(value.shape)) return ref.root;
+    this.copy(value, ref);
+    return value;
+  }
+
+  /** Gives a view memory of its own. */
+  private copy(value: Value, ref: Ref): void {
     const node: Node = { op: copyOp, attrs: null, inputs: [value], outputs: [value] };
-    const group = this.newGroup(value.shape);
+    const group = this.newGroup(ref.layout.shape);
     this.join(group, { node, operands: [ref] });
     this.#refs.delete(value);
+    this.#loose.delete(value);
     this.#home.set(value, group);
-    return value;
   }
 
   private newGroup(shape: Shape, axes: readonly number[] = []): Group {
@@ -160,7 +168,7 @@ export class Fusion {
   private placeAssembly(node: Node): void {
     const group = this.newGroup(node.outputs[0].shape);
     group.assembles = true;
-    const operands = node.inputs.map((value) => this.refOf(value));
+    const operands = node.inputs.map((value) => this.#loose.get(value) ?? this.refOf(value));
     group.whole = { node, operands };
     for (const { root } of operands) this.dependOn(group, root);
     this.#home.set(node.outputs[0], group);
@@ -201,7 +209,7 @@ export class Fusion {
 
   /** Whether a member with this shape (reducing `axes`) may become part of `group`. */
   private fits(group: Group, member: Member, shape: Shape, axes: readonly number[]): boolean {
-    if (group.members.length >= this.maxMembers) return false;
+    if (group.members.length >= this.maxMembers || this.loadsOf([group], [member]) > this.maxLoads) return false;
     if (axes.length > 0) {
       const grows = group.axes.length === 0 && size(group.shape) === size(shape) &&
         group.members.every((inside) => this.readable(inside, shape));
@@ -220,7 +228,33 @@ export class Fusion {
         return false;
       }
     }
-    return member.operands.every(({ layout }) => overDomain(reduced, layout) !== null);
+    return this.belongs(group, member, level) &&
+      member.operands.every(({ layout }) => overDomain(reduced, layout) !== null);
+  }
+
+  /**
+   * Whether joining saves memory traffic: a full-level member that takes only row-level values from the group must
+   * read something else that the group reads too. (A softmax does; a parameter scaled by a norm of others does not.)
+   */
+  private belongs(group: Group, { operands }: Member, level: "full" | "row"): boolean {
+    if (level === "row" || group.axes.length === 0) return true;
+    const roots = operands.map(({ root }) => root).filter(isValue);
+    const inside = roots.filter((root) => this.#home.get(root) === group);
+    if (inside.some((root) => levelOf(group, root.shape) === "full")) return true;
+    const outside = roots.filter((root) => this.#home.get(root) !== group);
+    return outside.length === 0 ||
+      group.members.some((other) => other.operands.some(({ root }) => isValue(root) && outside.includes(root)));
+  }
+
+  /** Distinct values that these groups and members would read from memory as one group. */
+  private loadsOf(groups: readonly Group[], members: readonly Member[]): number {
+    const loads = new Set<Value>();
+    for (const { operands } of [...groups.flatMap((group) => group.members), ...members]) {
+      for (const { root } of operands) {
+        if (isValue(root) && !groups.includes(this.#home.get(root)!)) loads.add(root);
+      }
+    }
+    return loads.size;
   }
 
   /** Whether the member's operands can be read over another shape of the same size. */
@@ -260,6 +294,7 @@ export class Fusion {
     const alike = sameShape(group.shape, other.shape) &&
       (sameShape(group.axes, other.axes) || other.axes.length === 0 || group.axes.length === 0);
     if (!alike || group.members.length + other.members.length > this.maxMembers) return;
+    if (this.loadsOf([group, other], []) > this.maxLoads || !this.share(group, other)) return;
     if (group.reads.has(other) && !this.readsInPlace(group, other)) return;
     if (other.reads.has(group) && !this.readsInPlace(other, group)) return;
     for (const between of this.groups) {
@@ -268,6 +303,16 @@ export class Fusion {
       if (between.before.has(group) && other.before.has(between)) return;
     }
     this.absorb(group, other);
+  }
+
+  /** Whether two groups read something in common, or one reads full-level values of the other. */
+  private share(group: Group, other: Group): boolean {
+    const reads = (reader: Group) => reader.members.flatMap(({ operands }) => operands.map(({ root }) => root)).filter(isValue);
+    const mine = reads(group), theirs = reads(other);
+    const full = (roots: readonly Value[], maker: Group) =>
+      roots.some((root) => this.#home.get(root) === maker && levelOf(maker, root.shape) === "full");
+    return full(mine, other) || full(theirs, group) ||
+      mine.some((root) => ![group, other].includes(this.#home.get(root)!) && theirs.includes(root));
   }
 
   /** Whether everything that `reader` takes from `maker` is read place by place. */
@@ -334,7 +379,8 @@ function inOrder(members: readonly Member[]): Member[] {
   return result;
 }
 
-interface Domain {
+/** What a group iterates over. */
+export interface Domain {
   readonly shape: Shape;
   readonly axes: readonly number[];
 }

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { copyOp, type Group, levelOf, overDomain, type Ref } from "./fuse.ts";
+import { copyOp, type Domain, type Group, levelOf, overDomain, type Ref } from "./fuse.ts";
 import type { Value } from "./graph.ts";
 import { keyOf } from "./cache_key.ts";
-import { contiguous, mergeAxes } from "./layout.ts";
+import { contiguous, type Layout, mergeAxes, reshapeLayout } from "./layout.ts";
 import type { Instr, Region, Store } from "./program.ts";
-import { type Shape, size } from "./shape.ts";
+import { size } from "./shape.ts";
 
 /** A region, with the values behind its inputs and outputs. */
 export interface BuiltRegion {
@@ -29,7 +29,7 @@ class Builder {
   readonly #made = new Map<Value, number>();
   readonly #known = new Map<string, number>();
 
-  constructor(readonly group: Group, /** In an epilogue: the value that the whole op makes. */ readonly result?: Value) {}
+  constructor(readonly domain: Domain, /** In an epilogue: the value that the whole op makes. */ readonly result?: Value) {}
 
   private push(instr: Instr): number {
     const key = keyOf(instr);
@@ -41,7 +41,7 @@ class Builder {
   }
 
   operand({ root, layout }: Ref, dtype: Value["dtype"]): number {
-    const over = overDomain(this.group, layout)!;
+    const over = overDomain(this.domain, layout)!;
     if (root === "sequence") {
       return this.push({ kind: "index", strides: over.strides, offset: over.offset, dtype });
     }
@@ -67,13 +67,13 @@ class Builder {
   }
 
   store(value: Value): void {
-    const { strides } = overDomain(this.group, contiguous(value.shape))!;
+    const { strides } = overDomain(this.domain, contiguous(value.shape))!;
     this.stores.push({ value: this.#made.get(value)!, output: this.outputs.push(value) - 1, strides, offset: 0 });
   }
 
   /** The region, its axes merged within `groups` of axes (outer axes first, then the reduced ones). */
   finish(name: string, parts: readonly (readonly number[])[]): BuiltRegion {
-    const { shape } = this.group;
+    const { shape } = this.domain;
     const strided = [...this.body.filter((instr) => "strides" in instr), ...this.stores] as Draft[];
     const merged = parts.map((axes) =>
       mergeAxes(axes.map((axis) => shape[axis]), strided.map(({ strides }) => axes.map((axis) => strides[axis])))
@@ -123,7 +123,7 @@ export function buildEpilogue(
   stored: readonly Value[],
   parts: readonly (readonly number[])[],
 ): BuiltRegion | null {
-  const over = Object.assign(Object.create(Object.getPrototypeOf(group)), group, { shape: result.shape }) as Group;
+  const over: Domain = { shape: result.shape, axes: [] };
   const readable = group.members.every(({ operands }) =>
     operands.every(({ layout }) => levelOf(over, layout.shape) === "full" && overDomain(over, layout) !== null)
   );
@@ -164,23 +164,23 @@ export function buildAssembly(group: Group): BuiltRegion[] {
   const target = contiguous(output.shape);
   const fill = fusion.fill(node.attrs);
   const starts = fusion.starts(node.inputs, node.attrs);
-  const pieces = operands.flatMap((ref, i) =>
-    size(ref.layout.shape) === 0 ? [] : [
-      piece(node.op.name, output, ref, ref.layout.shape, starts[i].reduce((at, n, axis) => at + n * target.strides[axis], 0)),
-    ]
-  );
+  const pieces = operands.flatMap((ref, i) => {
+    if (size(ref.layout.shape) === 0) return [];
+    const offset = starts[i].reduce((at, n, axis) => at + n * target.strides[axis], 0);
+    return [piece(node.op.name, output, ref, { shape: node.inputs[i].shape, strides: target.strides, offset })];
+  });
   if (fill === null) return pieces;
   const everywhere: Ref = { root: { constant: fill }, layout: { ...target, strides: target.strides.map(() => 0) } };
-  return [piece("fill", output, everywhere, output.shape, 0), ...pieces];
+  return [piece("fill", output, everywhere, target), ...pieces];
 }
 
-/** Copies `ref` to where it starts in `output`. */
-function piece(name: string, output: Value, ref: Ref, shape: Shape, offset: number): BuiltRegion {
-  const domain = { shape, axes: [] } as unknown as Group;
-  const builder = new Builder(domain);
-  const value = builder.operand(ref, output.dtype);
+/** Copies `ref` to the part `box` of `output`; the two may have different shapes of the same order. */
+function piece(name: string, output: Value, ref: Ref, box: Layout): BuiltRegion {
+  const shape = reshapeLayout(box, ref.layout.shape) ? ref.layout.shape : box.shape;
+  const to = reshapeLayout(box, shape)!, from = reshapeLayout(ref.layout, shape)!;
+  const builder = new Builder({ shape, axes: [] });
+  const value = builder.operand({ root: ref.root, layout: from }, output.dtype);
   builder.outputs.push(output);
-  builder.stores.push({ value, output: 0, strides: contiguous(output.shape).strides, offset });
+  builder.stores.push({ value, output: 0, strides: to.strides, offset: to.offset });
   return builder.finish(name, [shape.map((_, axis) => axis), []]);
 }
-

@@ -16,7 +16,7 @@ import { identityOf, keyOf } from "./cache_key.ts";
 import type { DType } from "./dtype.ts";
 import type { AnyOp, Op } from "./op.ts";
 import type { ScalarOp } from "./scalar.ts";
-import { sameShape, type Spec } from "./shape.ts";
+import { sameShape, size, type Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
@@ -145,15 +145,70 @@ function fold(node: Node, constants: ReadonlyMap<Value, number>): Node {
   return { op: constantOp, attrs: { value: Math.fround(f(a, b)), shape: output.shape }, inputs: [], outputs: [output] };
 }
 
+/** Pieces that lie side by side in zeros: what a sum of such pads becomes. */
+interface Pieces {
+  readonly values: readonly Value[];
+  readonly starts: readonly (readonly number[])[];
+}
+
+interface PlaceAttrs {
+  readonly shape: readonly number[];
+  readonly starts: Pieces["starts"];
+  /** Between the pieces; null where they leave nothing. */
+  readonly fill: number | null;
+}
+
+const placeOp: Op<number, PlaceAttrs> = {
+  name: "place",
+  infer: ([piece], { shape }) => ({ shape, dtype: piece.dtype }),
+  fusion: {
+    kind: "assemble",
+    fill: ({ fill }) => fill,
+    starts: (_, { starts }) => starts,
+  },
+};
+
+/** Whether two boxes share no place. */
+function apart(a: Value, aStart: readonly number[], b: Value, bStart: readonly number[]): boolean {
+  return aStart.some((start, axis) =>
+    start + a.shape[axis] <= bStart[axis] || bStart[axis] + b.shape[axis] <= start
+  );
+}
+
+/** Adds up pads of zeros that do not overlap: the gradient of several slices of one tensor. */
+class PadSums {
+  readonly #pieces = new Map<Value, Pieces>();
+
+  note({ op, attrs, inputs, outputs }: Node): void {
+    if (op.name !== "pad" || op.fusion?.kind !== "assemble" || op.fusion.fill(attrs) !== 0) return;
+    this.#pieces.set(outputs[0], { values: inputs, starts: op.fusion.starts(inputs, attrs) });
+  }
+
+  /** The node as one assembly, if it adds pieces that are apart. */
+  rewrite(node: Node): Node {
+    const [a, b] = node.inputs.map((value) => this.#pieces.get(value));
+    const [output] = node.outputs;
+    if (node.op.name !== "add" || !a || !b || !sameShape(node.inputs[0].shape, node.inputs[1].shape)) return node;
+    const free = a.values.every((value, i) => b.values.every((other, k) => apart(value, a.starts[i], other, b.starts[k])));
+    if (!free) return node;
+    const pieces = { values: [...a.values, ...b.values], starts: [...a.starts, ...b.starts] };
+    this.#pieces.set(output, pieces);
+    const covered = pieces.values.reduce((sum, value) => sum + size(value.shape), 0) === size(output.shape);
+    const attrs = { shape: output.shape, starts: pieces.starts, fill: covered ? null : 0 };
+    return { op: placeOp, attrs, inputs: pieces.values, outputs: [output] };
+  }
+}
+
 /** Merges nodes with equal op, attributes and inputs, and drops neutral ones. */
 function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node[]; outputs: Value[] } {
   const instead = new Map<Value, Value>();
   const seen = new Map<string, Node>();
   const constants = new Map<Value, number>();
+  const pads = new PadSums();
   const resolve = (value: Value) => instead.get(value) ?? value;
   const kept: Node[] = [];
   for (const original of nodes) {
-    const node = fold({ ...original, inputs: original.inputs.map(resolve) }, constants);
+    const node = pads.rewrite(fold({ ...original, inputs: original.inputs.map(resolve) }, constants));
     const same = neutral(node, constants);
     if (same) {
       instead.set(node.outputs[0], same);
@@ -170,6 +225,7 @@ function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node
     seen.set(key, node);
     kept.push(node);
     noteConstant(node, constants);
+    pads.note(node);
   }
   return { nodes: kept, outputs: outputs.map(resolve) };
 }

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { copyOp, Fusion, type Group } from "./fuse.ts";
+import { copyOp, Fusion, Group } from "./fuse.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Value } from "./graph.ts";
 import { contiguous, isContiguous } from "./layout.ts";
@@ -178,8 +178,10 @@ export function draftGraph(graph: Graph, backend: Backend): { drafts: Draft[]; o
 /** One value copied to another of the same size. */
 export function copyDraft(from: Value, to: Value): Draft {
   const node: Node = { op: copyOp, attrs: null, inputs: [from], outputs: [to] };
-  const group = { shape: from.shape, axes: [], members: [{ node, operands: [{ root: from, layout: contiguous(from.shape) }] }] };
-  return regionDraft(buildRegion(group as unknown as Group, [to]));
+  const group = new Group();
+  group.shape = from.shape;
+  group.members.push({ node, operands: [{ root: from, layout: contiguous(from.shape) }] });
+  return regionDraft(buildRegion(group, [to]));
 }
 
 /**
