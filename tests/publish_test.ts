@@ -1,7 +1,7 @@
 // The whole way over JSR, against a registry on the loopback address: `deno publish`, then README's example by `jsr:`
 // import from an empty folder with an empty cache and no permissions, then once more with the registry switched off.
 
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import config from "../deno.json" with { type: "json" };
 import { startRegistry } from "../tools/jsr_registry.ts";
@@ -11,9 +11,9 @@ const REPOSITORY = join(import.meta.dirname!, "..");
 
 /** Runs Deno and asserts that it succeeds; resolves to what it printed. */
 async function deno(args: string[], cwd: string, env: Record<string, string>): Promise<string> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env }).output();
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env }).output();
   const [printed, complaint] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  assertEquals(code, 0, `deno ${args.join(" ")}:\n${printed}${complaint}`);
+  assert(success, `deno ${args.join(" ")}:\n${printed}${complaint}`);
   return printed!;
 }
 
