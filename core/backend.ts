@@ -112,6 +112,9 @@ function start(name: string): Promise<Backend> {
   if (!backend) {
     backend = (async () => {
       const made = await factory();
+      if (made.name !== name) {
+        throw new BackendError(`Cannot use backend "${name}": it calls itself "${made.name}"`);
+      }
       ready.set(name, made);
       return made;
     })();
