@@ -59,12 +59,12 @@ export const attentionOp: Op<number, AttentionAttrs, 2> = {
     return [matmul(div(weights, divisor), v), squeeze(add(peak, log(divisor)), -1)];
   },
   // with p = softmax(s), s = scores:  ds = p · (dp - Σ dp·p + dlogSum) and dp = dy·vᵀ, so that Σ dp·p = Σ dy·y
-  vjp({ inputs, output: [y, logSum], grad: [dy, dlogSum], attrs }) {
+  vjp({ inputs, output: [y, logSum], grad: [dy, dlogSum], attrs, wanted }) {
     const [q, k, v, mask = null] = inputs;
     const delta = sub(sum(mul(dy, y), { axis: -1 }), dlogSum);
     const [dq, dk, dv] = bindAll(attentionGradOp, [...inputs, logSum, delta, dy], attrs);
     if (!mask) return [dq, dk, dv];
-    if (attrs.masked === "bool") return [dq, dk, dv, null];
+    if (!wanted[3]) return [dq, dk, dv, null];
     const { ds } = weightGrad(q, k, v, mask, logSum, delta, dy, attrs);
     return [dq, dk, dv, sumTo(ds, mask.shape)];
   },

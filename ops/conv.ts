@@ -78,10 +78,10 @@ export const convOp: Op<2, ConvAttrs> = {
     return { shape: [batch, outputs, ...size], dtype: x.dtype };
   },
   // y is linear in x and in w; both gradients are primitives
-  vjp({ inputs: [x, w], grad, attrs }) {
+  vjp({ inputs: [x, w], grad, attrs, wanted }) {
     return [
-      bind(convInputGradOp, [grad, w], { ...attrs, inputSize: spatial(x.shape) }),
-      bind(convFilterGradOp, [x, grad], { ...attrs, kernelSize: spatial(w.shape) }),
+      wanted[0] ? bind(convInputGradOp, [grad, w], { ...attrs, inputSize: spatial(x.shape) }) : null,
+      wanted[1] ? bind(convFilterGradOp, [x, grad], { ...attrs, kernelSize: spatial(w.shape) }) : null,
     ];
   },
 };
@@ -109,11 +109,11 @@ export const convInputGradOp: Op<2, ConvInputGradAttrs> = {
     return { shape: [batch, perGroup * attrs.groups, ...attrs.inputSize], dtype: dy.dtype };
   },
   // dx is linear in dy, whose adjoint is the convolution, and in w: <g, Cᵀ(w)·dy> = <C(w)·g, dy>
-  vjp({ inputs: [dy, w], grad, attrs }) {
+  vjp({ inputs: [dy, w], grad, attrs, wanted }) {
     const { inputSize: _, ...conv } = attrs;
     return [
-      bind(convOp, [grad, w], conv),
-      bind(convFilterGradOp, [grad, dy], { ...conv, kernelSize: spatial(w.shape) }),
+      wanted[0] ? bind(convOp, [grad, w], conv) : null,
+      wanted[1] ? bind(convFilterGradOp, [grad, dy], { ...conv, kernelSize: spatial(w.shape) }) : null,
     ];
   },
 };
@@ -133,11 +133,11 @@ export const convFilterGradOp: Op<2, ConvFilterGradAttrs> = {
     return { shape: [outputs, channels / attrs.groups, ...attrs.kernelSize], dtype: x.dtype };
   },
   // dw is linear in x and in dy: <g, dw(x, dy)> = <C(g)·x, dy>
-  vjp({ inputs: [x, dy], grad, attrs }) {
+  vjp({ inputs: [x, dy], grad, attrs, wanted }) {
     const { kernelSize: _, ...conv } = attrs;
     return [
-      bind(convInputGradOp, [dy, grad], { ...conv, inputSize: spatial(x.shape) }),
-      bind(convOp, [x, grad], conv),
+      wanted[0] ? bind(convInputGradOp, [dy, grad], { ...conv, inputSize: spatial(x.shape) }) : null,
+      wanted[1] ? bind(convOp, [x, grad], conv) : null,
     ];
   },
 };

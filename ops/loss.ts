@@ -184,9 +184,9 @@ export const binaryCrossEntropyWithLogitsOp: Op<2, LossAttrs> = elementwiseLoss(
   "take the binary cross-entropy of",
   (x, t) => add(sub(max(x, 0), mul(x, t)), log1p(exp(neg(abs(x))))),
   // dx = (σ(x) - t) · dy,  dt = -x · dy
-  ({ inputs: [x, t], grad, attrs: { reduction } }) => {
+  ({ inputs: [x, t], grad, attrs: { reduction }, wanted }) => {
     const dy = spread(grad, reduction, x.shape);
-    return [mul(sub(sigmoid(x), t), dy), mul(neg(x), dy)];
+    return [wanted[0] ? mul(sub(sigmoid(x), t), dy) : null, wanted[1] ? mul(neg(x), dy) : null];
   },
 );
 

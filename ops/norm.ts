@@ -78,19 +78,20 @@ function normOp(name: string, centred: boolean): Op<number, NormAttrs> {
       return reshape(y, x.shape);
     },
     // with dn = dy · scale:  dx = r · (dn - mean(dn) - n · mean(dn · n)),  dscale = Σ dy · n,  dshift = Σ dy
-    vjp({ inputs, grad, attrs }) {
+    vjp({ inputs, grad, attrs, wanted }) {
       const { scale, shift } = named(inputs, attrs), [x] = inputs;
       const along = { axis: attrs.axes, keepDims: true };
       const dy = reshape(grad, attrs.view);
       const { n, r } = standardize(reshape(x, attrs.view), attrs, centred);
       const dn = scale ? mul(dy, reshape(scale, attrs.affine)) : dy;
-      const across = sub(centred ? sub(dn, mean(dn, along)) : dn, mul(n, mean(mul(dn, n), along)));
+      const across = () => sub(centred ? sub(dn, mean(dn, along)) : dn, mul(n, mean(mul(dn, n), along)));
       const toParameter = (t: Tensor) => reshape(sumTo(t, attrs.affine), [size(attrs.affine)]);
-      return [
-        reshape(mul(r, across), x.shape),
-        ...(scale ? [toParameter(mul(dy, n))] : []),
-        ...(shift ? [toParameter(dy)] : []),
+      const rules = [
+        () => reshape(mul(r, across()), x.shape),
+        ...(scale ? [() => toParameter(mul(dy, n))] : []),
+        ...(shift ? [() => toParameter(dy)] : []),
       ];
+      return rules.map((rule, i) => wanted[i] ? rule() : null);
     },
   };
 }

@@ -1,6 +1,7 @@
 /**
  * Random numbers from explicit keys: the same key gives the same numbers on every backend, those of JAX (with
- * `jax_threefry_partitionable`, its default).
+ * `jax_threefry_partitionable`, its default). Bits and whole numbers are equal; floats are as far as arithmetic rounds
+ * alike, which `uniform` from 0 to 1 always does.
  *
  * A key is used once. {@linkcode split} makes as many new ones as are needed.
  *
