@@ -8,21 +8,62 @@ import { deno, type Surroundings, surroundings } from "./run.ts";
 
 const PERMISSIONS = ["-REWNS", "--allow-run"];
 
-/** Where tests and documentation are. */
-const PLACES = ["tests/", "README.md", "mod.ts", "core/", "ops/", "backends/", "models/", "train/", "io/"];
+/** Where documentation with code is. */
+const DOCUMENTED = [
+  "README.md",
+  "mod.ts",
+  "core/",
+  "ops/",
+  "backends/",
+  "models/",
+  "train/",
+  "io/",
+  "tests/conformance.ts",
+];
+
+/** Exit codes above this one say that a signal ended the process. */
+const SIGNALLED = 128;
 
 /** Enough of the output's end to hold Deno's summary. */
 const TAIL = 1000;
 
+/** How many tests ended in each way. */
+interface Counts {
+  readonly passed: number;
+  readonly failed: number;
+  readonly ignored: number;
+}
+
 /** Runs `deno test`, prints the closing line and resolves to the exit code. */
 export async function test(args: readonly string[], env: Surroundings["env"]): Promise<number> {
   const named = args.some((arg) => /(\.ts|\.md|\/)$/.test(arg));
-  const places = named ? [] : PLACES.filter(exists);
-  let tail = "";
-  const onOutput = (text: string) => tail = (tail + text).slice(-TAIL);
-  const code = await deno(["test", "--doc", "--parallel", ...PERMISSIONS, ...args, ...places], env, onOutput);
-  console.log(closingLine(tail, code));
-  return code;
+  // Tests and documentation apart: code that does not compile stops the run that it is in.
+  const commands = named
+    ? [["--doc", ...args]]
+    : [[...args, "tests/"], ["--doc", ...args, ...DOCUMENTED.filter(exists)]];
+  const runs: Counts[] = [];
+  for (const command of commands) {
+    let tail = "";
+    const onOutput = (text: string) => tail = (tail + text).slice(-TAIL);
+    const code = await deno(["test", "--parallel", ...PERMISSIONS, ...command], env, onOutput);
+    runs.push(count(tail, code));
+    if (code > SIGNALLED) break;
+  }
+  const [passed, failed, ignored] = (["passed", "failed", "ignored"] as const).map((way) => total(runs, way));
+  console.log(`${passed} passed, ${failed} failed${ignored! > 0 ? `, ${ignored} skipped` : ""}`);
+  return failed === 0 ? 0 : 1;
+}
+
+function total(runs: readonly Counts[], way: keyof Counts): number {
+  return runs.reduce((sum, run) => sum + run[way], 0);
+}
+
+/** Reads Deno's own summary, `ok | 12 passed (3 steps) | 0 failed | 1 ignored (2 steps) (4s)`. */
+function count(output: string, code: number): Counts {
+  const summary = stripVTControlCharacters(output).match(/^(ok|FAILED) \| .*$/gm)?.at(-1) ?? "";
+  const read = (word: string) => Number(summary.match(new RegExp(`(\\d+) ${word}`))?.[1] ?? 0);
+  const failed = read("failed") || Number(code !== 0); // Modules that do not compile stop Deno before any summary.
+  return { passed: read("passed"), failed, ignored: read("ignored") };
 }
 
 function exists(path: string): boolean {
@@ -32,15 +73,6 @@ function exists(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
-}
-
-/** From Deno's own summary, `ok | 12 passed (3 steps) | 0 failed | 1 ignored (2 steps) (4s)`. */
-function closingLine(output: string, code: number): string {
-  const summary = stripVTControlCharacters(output).match(/^(ok|FAILED) \| .*$/gm)?.at(-1) ?? "";
-  const count = (word: string) => Number(summary.match(new RegExp(`(\\d+) ${word}`))?.[1] ?? 0);
-  const failed = count("failed") || Number(code !== 0); // Modules that fail to compile stop Deno before any summary.
-  const ignored = count("ignored");
-  return `${count("passed")} passed, ${failed} failed${ignored > 0 ? `, ${ignored} skipped` : ""}`;
 }
 
 if (import.meta.main) {
