@@ -222,7 +222,8 @@ export interface UpsampleOptions {
 /** `[outputs, n]`: row i holds the weights of the inputs along `axis` around the centre of output i. */
 function linearWeights(x: Tensor, axis: number, scale: number): Tensor {
   const n = x.shape[axis], outputs = Math.floor(n * scale);
-  const centre = sub(div(add(iota([outputs, 1], 0, "f32", x.backend), 0.5), scale), 0.5);
+  const ratio = outputs === n ? 1 : scale; // an axis that keeps its size is copied, as in PyTorch
+  const centre = sub(div(add(iota([outputs, 1], 0, "f32", x.backend), 0.5), ratio), 0.5);
   const distance = abs(sub(clamp(centre, { min: 0, max: n - 1 }), iota([1, n], 1, "f32", x.backend)));
   return cast(max(sub(1, distance), 0), x.dtype);
 }
@@ -254,6 +255,9 @@ export function upsample(x: Tensor, { scale, mode = "nearest" }: UpsampleOptions
   const scales = typeof scale === "number" ? new Array<number>(axes).fill(scale) : scale;
   if (scales.length !== axes || scales.some((s) => !(s > 0 && s < Infinity))) {
     throw new ArgumentError(`Cannot upsample ${show(x.shape)} by ${show(scales)}: it takes ${axes} positive numbers`);
+  }
+  if (mode !== "nearest" && mode !== "bilinear") {
+    throw new ArgumentError(`Cannot upsample in mode "${mode}": it must be "nearest" or "bilinear"`);
   }
   if (mode === "bilinear") {
     const weights = scales.map((s, axis) => linearWeights(x, 2 + axis, s));
