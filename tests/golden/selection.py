@@ -72,13 +72,14 @@ def sorting():
 def gathering():
     rows = torch.tensor([[2, 0, 2], [4, 1, 1]])
     columns = torch.tensor([[0, 3, 3], [2, 2, 1]])
+    whole, tall = torch.tensor([[2, 0, 2, 4], [4, 1, 1, 3]]), torch.tensor([[0, 3], [2, 2], [1, 0]])
     scatter = lambda axis: lambda x, i, u: x.scatter_add(axis, i, u)
     add = lambda axis: lambda x, i, u: x.index_add(axis, i, u)
     return [
         case("gather", "rows by a matrix", lambda x, i: x[i], [grid(5, 4), rows], {"axis": 0}),
         case("gather", "axis 1", lambda x, i: x.index_select(1, i), [grid(3, 5, 2), torch.tensor([4, 0, 0, 1])], {"axis": 1}),
-        case("gatherElements", "axis 0", lambda x, i: x.gather(0, i), [grid(5, 4), rows], {"axis": 0}),
-        case("gatherElements", "axis 1", lambda x, i: x.gather(1, i), [grid(3, 4), columns], {"axis": 1}),
+        case("gatherElements", "axis 0", lambda x, i: x.gather(0, i), [grid(5, 4), whole], {"axis": 0}),
+        case("gatherElements", "axis 1", lambda x, i: x.gather(1, i), [grid(3, 4), tall], {"axis": 1}),
         case("scatterAdd", "axis 0", scatter(0), [grid(5, 3), rows, grid(2, 3)], {"axis": 0}),
         case("scatterAdd", "axis 1", scatter(1), [grid(2, 4), columns, grid(2, 3)], {"axis": 1}),
         case("indexAdd", "axis 0", add(0), [grid(5, 3), torch.tensor([4, 0, 4, 1]), grid(4, 3)], {"axis": 0}),

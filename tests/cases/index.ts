@@ -1,0 +1,191 @@
+/** Rows for gathering, scattering and sorting. @module */
+import * as tn from "../../mod.ts";
+import type { Tensor } from "../../mod.ts";
+import { type Case, EXACT, f32, i32, u32 } from "./case.ts";
+
+const OUTSIDE = { exactly: [0, -1, 4, 5, 2] };
+
+export const index = {
+  gather: [
+    {
+      name: "rows",
+      inputs: [f32([5, 3]), i32([7], [0, 5])],
+      run: (x, i) => tn.gather(x, i),
+      gives: "f32[7,3]",
+      tolerance: EXACT,
+    },
+    {
+      name: "a matrix of indices",
+      inputs: [f32([2, 5]), i32([3, 4], [0, 5])],
+      run: (x, i) => tn.gather(x, i, { axis: 1 }),
+      gives: "f32[2,3,4]",
+      tolerance: EXACT,
+    },
+    { name: "one index", inputs: [i32([5, 3]), i32([], [0, 5])], run: (x, i) => tn.gather(x, i), gives: "i32[3]" },
+    {
+      name: "outside",
+      inputs: [f32([5, 2]), i32([5], OUTSIDE)],
+      run: (x, i) => tn.gather(x, i),
+      gives: "f32[5,2]",
+      order: 0,
+      tolerance: EXACT,
+    },
+    {
+      name: "no indices",
+      inputs: [f32([5, 3]), i32([0])],
+      run: (x, i) => tn.gather(x, i),
+      gives: "f32[0,3]",
+      order: 0,
+    },
+    {
+      name: "indices that are no integers",
+      inputs: [f32([5, 3]), f32([2])],
+      run: (x, i) => tn.gather(x, i),
+      throws: "DTypeError: Cannot gather with indices of f32: they must be i32",
+    },
+  ],
+  gatherElements: [
+    {
+      name: "axis 0",
+      inputs: [f32([5, 3]), i32([2, 3], [0, 5])],
+      run: (x, i) => tn.gatherElements(x, i),
+      gives: "f32[2,3]",
+      tolerance: EXACT,
+    },
+    {
+      name: "axis 1",
+      inputs: [f32([3, 5]), i32([3, 17], [0, 5])],
+      run: (x, i) => tn.gatherElements(x, i, { axis: 1 }),
+      gives: "f32[3,17]",
+      tolerance: EXACT,
+    },
+    { name: "outside", inputs: [i32([5]), i32([5], OUTSIDE)], run: (x, i) => tn.gatherElements(x, i), gives: "i32[5]" },
+  ],
+  scatterAdd: [
+    {
+      name: "axis 0",
+      inputs: [f32([5, 3]), i32([7, 3], [0, 5]), f32([7, 3])],
+      run: (x, i, u) => tn.scatterAdd(x, i, u),
+      gives: "f32[5,3]",
+    },
+    {
+      name: "axis 1",
+      inputs: [f32([2, 5]), i32([2, 3], [0, 5]), f32([2, 3])],
+      run: (x, i, u) => tn.scatterAdd(x, i, u, { axis: 1 }),
+      gives: "f32[2,5]",
+    },
+    {
+      name: "i32",
+      inputs: [i32([5]), i32([17], [0, 5]), i32([17])],
+      run: (x, i, u) => tn.scatterAdd(x, i, u),
+      gives: "i32[5]",
+    },
+    {
+      name: "outside",
+      inputs: [f32([5]), i32([5], OUTSIDE), f32([5])],
+      run: (x, i, u) => tn.scatterAdd(x, i, u),
+      gives: "f32[5]",
+      order: 0,
+    },
+  ],
+  indexAdd: [
+    {
+      name: "axis 0",
+      inputs: [f32([5, 3]), i32([7], [0, 5]), f32([7, 3])],
+      run: (x, i, u) => tn.indexAdd(x, i, u),
+      gives: "f32[5,3]",
+    },
+    {
+      name: "axis 1",
+      inputs: [f32([2, 5, 3]), i32([4], [0, 5]), f32([2, 4, 3])],
+      run: (x, i, u) => tn.indexAdd(x, i, u, { axis: 1 }),
+      gives: "f32[2,5,3]",
+    },
+    {
+      name: "u32",
+      inputs: [u32([5]), i32([7], [0, 5]), u32([7])],
+      run: (x, i, u) => tn.indexAdd(x, i, u),
+      gives: "u32[5]",
+    },
+  ],
+  oneHot: [
+    { name: "last axis", inputs: [i32([7], [0, 5])], run: (i) => tn.oneHot(i, 5), gives: "f32[7,5]" },
+    {
+      name: "axis 0, bool",
+      inputs: [i32([2, 3], [0, 5])],
+      run: (i) => tn.oneHot(i, 5, { axis: 0, dtype: "bool" }),
+      gives: "bool[5,2,3]",
+    },
+    { name: "outside", inputs: [i32([5], OUTSIDE)], run: (i) => tn.oneHot(i, 5), gives: "f32[5,5]" },
+  ],
+  topK: [
+    {
+      name: "largest",
+      inputs: [f32([3, 17], "distinct")],
+      run: (x) => tn.topK(x, 5),
+      gives: "f32[3,5] i32[3,5]",
+      tolerance: EXACT,
+    },
+    {
+      name: "smallest, axis 0",
+      inputs: [f32([7, 2], "distinct")],
+      run: (x) => tn.topK(x, 3, { axis: 0, largest: false }),
+      gives: "f32[3,2] i32[3,2]",
+      tolerance: EXACT,
+    },
+    { name: "ties", inputs: [i32([9], [0, 3])], run: (x) => tn.topK(x, 4), gives: "i32[4] i32[4]" },
+    {
+      name: "more than there are",
+      inputs: [f32([2, 3])],
+      run: (x) => tn.topK(x, 4),
+      throws: "ArgumentError: Cannot find the top 4 along axis 1 of [2,3]: it holds 3 elements",
+    },
+  ],
+  sort: [
+    {
+      name: "last axis",
+      inputs: [f32([3, 17], "distinct")],
+      run: (x) => tn.sort(x),
+      gives: "f32[3,17]",
+      tolerance: EXACT,
+    },
+    {
+      name: "descending, axis 0",
+      inputs: [f32([33, 2], "distinct")],
+      run: (x) => tn.sort(x, { axis: 0, descending: true }),
+      gives: "f32[33,2]",
+      tolerance: EXACT,
+    },
+    {
+      name: "infinities and NaN",
+      inputs: [f32([7], { exactly: [NaN, 1, -Infinity, 3, NaN, Infinity, -0.5] })],
+      run: (x) => tn.sort(x),
+      gives: "f32[7]",
+      order: 0,
+      tolerance: EXACT,
+    },
+    {
+      name: "u32 above 2^31",
+      inputs: [u32([5], { exactly: [4294967295, 0, 2147483648, 7, 2147483647] })],
+      run: (x) => tn.sort(x),
+      gives: "u32[5]",
+    },
+    { name: "empty", inputs: [f32([2, 0])], run: (x) => tn.sort(x), gives: "f32[2,0]", order: 0 },
+  ],
+  argsort: [
+    { name: "stable", inputs: [i32([3, 17], [0, 4])], run: (x) => tn.argsort(x), gives: "i32[3,17]" },
+    {
+      name: "descending stays stable",
+      inputs: [i32([17, 3], [0, 4])],
+      run: (x) => tn.argsort(x, { axis: 0, descending: true }),
+      gives: "i32[17,3]",
+    },
+    { name: "f32", inputs: [f32([65], "distinct")], run: (x) => tn.argsort(x), gives: "i32[65]" },
+    {
+      name: "NaN comes last",
+      inputs: [f32([5], { exactly: [NaN, 1, -Infinity, NaN, 0] })],
+      run: (x) => tn.argsort(x, { descending: true }),
+      gives: "i32[5]",
+    },
+  ],
+} satisfies Record<string, (Case & { run(...xs: Tensor[]): unknown })[]>;

@@ -1,0 +1,209 @@
+/** Who frees what: scopes, `using`, the collector, and the debugging aids. @module */
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import * as tn from "../mod.ts";
+import type { Tensor } from "../mod.ts";
+import { testOn, testOnEach } from "./devices.ts";
+
+/** Live tensors that `f` leaves behind. */
+function left(f: () => void): number {
+  const before = tn.memory().tensors;
+  f();
+  return tn.memory().tensors - before;
+}
+
+Deno.test("scope frees all but what it returns, in any tree", async () => {
+  await tn.use("cpu");
+  let kept: { a: Tensor; list: Tensor[] } | undefined;
+  assertEquals(
+    left(() =>
+      kept = tn.scope(() => {
+        const x = tn.tensor([1, 2]);
+        return { a: tn.mul(x, 2), list: [tn.add(x, 1)] };
+      })
+    ),
+    2,
+  );
+  assertEquals([await kept!.a.array(), await kept!.list[0].array()], [[2, 4], [2, 3]]);
+  kept!.a.dispose();
+  kept!.list[0].dispose();
+});
+
+Deno.test("scopes nest: what an inner one returns belongs to the outer one", async () => {
+  await tn.use("cpu");
+  assertEquals(left(() => tn.scope(() => void tn.scope(() => tn.ones([3])))), 0);
+  assertEquals(left(() => tn.scope(() => void tn.ones([3]))), 0);
+});
+
+Deno.test("scope frees when its function throws", async () => {
+  await tn.use("cpu");
+  assertEquals(
+    left(() =>
+      assertThrows(() =>
+        tn.scope(() => {
+          tn.ones([3]);
+          throw new Error("stop");
+        })
+      )
+    ),
+    0,
+  );
+});
+
+Deno.test("scope refuses an async function", async () => {
+  await tn.use("cpu");
+  assertThrows(
+    () => tn.scope(() => Promise.resolve(tn.ones([3]))),
+    Error,
+    "Cannot scope an async function: it returns before its tensors are done, await outside",
+  );
+});
+
+Deno.test("using frees at the block's end, dispose once is enough", async () => {
+  await tn.use("cpu");
+  assertEquals(
+    left(() => {
+      using x = tn.ones([3]);
+      using y = tn.mul(x, 2);
+      y.dispose();
+      y.dispose();
+    }),
+    0,
+  );
+});
+
+Deno.test("a disposed tensor says so", async () => {
+  await tn.use("cpu");
+  const x = tn.ones([2, 3]);
+  x.dispose();
+  assertThrows(() => tn.neg(x), Error, "Cannot use a disposed tensor of shape [2,3]");
+  assertThrows(() => x.data(), Error, "Cannot use a disposed tensor of shape [2,3]");
+});
+
+Deno.test("tensors that differ only in shape share memory until the last is freed", async () => {
+  await tn.use("cpu");
+  const before = tn.memory();
+  const x = tn.ones([6]);
+  const y = tn.reshape(x, [2, 3]);
+  assertEquals(tn.memory().tensors - before.tensors, 1);
+  x.dispose();
+  assertEquals(await y.array(), [[1, 1, 1], [1, 1, 1]]);
+  y.dispose();
+  assertEquals(tn.memory().bytes, before.bytes);
+});
+
+Deno.test("memory counts bytes and remembers the peak", async () => {
+  await tn.use("cpu");
+  const before = tn.memory();
+  tn.resetPeak();
+  using _keep = tn.zeros([100]);
+  tn.zeros([1000]).dispose();
+  const after = tn.memory();
+  assertEquals(after.bytes - before.bytes, 400);
+  assertEquals(after.peakBytes - before.bytes, 4400);
+});
+
+Deno.test("grad frees what it computed on the way", async () => {
+  await tn.use("cpu");
+  const x = tn.ones([5]);
+  let dx: Tensor | undefined;
+  assertEquals(left(() => dx = tn.grad((x: Tensor) => tn.sum(tn.exp(tn.sin(x))))(x)), 1);
+  dx!.dispose();
+  assertEquals(
+    left(() => {
+      const [value, grads] = tn.valueAndGrad((x: Tensor) => tn.sum(tn.softmax(tn.square(x))))(x);
+      value.dispose();
+      grads.dispose();
+    }),
+    0,
+  );
+  x.dispose();
+});
+
+Deno.test("debug({ leaks }) names the line that made each survivor", async () => {
+  await tn.use("cpu");
+  tn.debug({ leaks: true });
+  try {
+    using _x = tn.zeros([5]);
+    const [site] = tn.memory().survivors;
+    assert(site.site.includes("memory_test.ts"), site.site);
+    assertEquals([site.tensors, site.bytes], [1, 20]);
+  } finally {
+    tn.debug();
+  }
+});
+
+testOnEach("debug({ checkNumerics }) names the op that first made a NaN or an infinity", async (backend) => {
+  await tn.use(backend);
+  tn.debug({ checkNumerics: true });
+  try {
+    const made = async () => {
+      const x = tn.log(tn.tensor([1, 0, 2]));
+      await tn.add(x, 1).data();
+    };
+    await assertRejects(made, Error, "log made the first -Infinity, at element 1 of 3");
+  } finally {
+    tn.debug();
+  }
+});
+
+/** One training step of a small MLP, as a user writes it. */
+function train(
+  params: { w1: Tensor; w2: Tensor },
+  x: Tensor,
+  y: Tensor,
+  optimizer: tn.Optimizer,
+  state: tn.OptimizerState,
+) {
+  const loss = (p: typeof params) => tn.meanSquaredError(tn.matmul(tn.relu(tn.matmul(x, p.w1)), p.w2), y);
+  const [value, grads] = tn.valueAndGrad(loss)(params);
+  return [value, ...optimizer.update(grads, state, params)] as const;
+}
+
+for (const [backend, steps] of [["cpu", 2000], ["wasm", 2000], ["webgpu", 100]] as const) {
+  testOn(backend, `${backend}: ${steps} eager steps of an MLP leave memory() where it was`, async () => {
+    await tn.use(backend);
+    const optimizer = tn.adamw({ learningRate: 1e-2 });
+    const key = tn.key(0);
+    const x = tn.normal(key, [8, 3]), y = tn.sum(tn.square(x), { axis: 1, keepDims: true });
+    let params = { w1: tn.mul(tn.normal(key, [3, 16]), 0.5), w2: tn.mul(tn.normal(key, [16, 1]), 0.3) };
+    let state = optimizer.init(params);
+    let first = 0, last = 0, memory = tn.memory();
+    for (let i = 0; i < steps; i++) {
+      const [loss, nextParams, nextState] = tn.scope(() => train(params, x, y, optimizer, state));
+      for (const old of [...tn.tree.leaves(params), ...tn.tree.leaves(state)]) (old as Tensor).dispose();
+      [params, state] = [nextParams, nextState];
+      if (i === 0) first = await loss.item();
+      if (i === steps - 1) last = await loss.item();
+      loss.dispose();
+      if (i === 10) memory = tn.memory();
+    }
+    assertEquals([tn.memory().tensors, tn.memory().bytes], [memory.tensors, memory.bytes]);
+    assert(last < first, `the loss went from ${first} to ${last}`);
+    if (steps === 2000) assert(last < first / 20, `the loss went from ${first} to ${last}`);
+  });
+}
+
+Deno.test("the collector is the backstop: what nobody holds is freed", async () => {
+  const script = `
+    import * as tn from ${JSON.stringify(new URL("../mod.ts", import.meta.url).href)};
+    await tn.use("cpu");
+    for (let i = 0; i < 200; i++) tn.zeros([1000]);
+    const made = tn.memory().tensors;
+    for (let i = 0; i < 50 && tn.memory().tensors > 0; i++) {
+      gc();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    console.log(made, tn.memory().tensors);
+  `;
+  const file = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(file, script);
+    const args = ["run", "-A", "--no-lock", "--v8-flags=--expose-gc", "--no-check", file];
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, stderr: "piped" }).output();
+    const [made, kept] = new TextDecoder().decode(stdout).trim().split(" ").map(Number);
+    assert(made >= 1, new TextDecoder().decode(stderr));
+    assertEquals(kept, 0);
+  } finally {
+    await Deno.remove(file);
+  }
+});
