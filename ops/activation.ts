@@ -4,6 +4,7 @@
  * @module
  */
 import { FLOATS, requireDType } from "../core/dtype.ts";
+import { ArgumentError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { abs, add, erf, exp, expm1, greater, log1p, mul, neg, sigmoid, square, tanh, where } from "./elementwise.ts";
@@ -130,6 +131,9 @@ export function elu(x: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}):
  * ```
  */
 export function gelu(x: Tensor, { approximate = "none" }: { readonly approximate?: "none" | "tanh" } = {}): Tensor {
+  if (approximate !== "none" && approximate !== "tanh") {
+    throw new ArgumentError(`Cannot approximate gelu by "${approximate}": it must be "none" or "tanh"`);
+  }
   return bind(geluOp, [x], { approximate });
 }
 

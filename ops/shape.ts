@@ -89,6 +89,9 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 function resolveShape(from: Shape, shape: Shape): Shape {
   const unknown = shape.indexOf(-1);
   if (unknown < 0) return [...shape];
+  if (shape.lastIndexOf(-1) !== unknown) {
+    throw new ShapeError(`Cannot reshape ${show(from)} to ${show(shape)}: only one size may be -1`);
+  }
   const known = size(shape.filter((_, axis) => axis !== unknown));
   const count = size(from);
   if (known === 0 ? count !== 0 : count % known !== 0) {
