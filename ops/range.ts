@@ -5,9 +5,10 @@
  */
 import { runningBackend } from "../core/backend.ts";
 import { ArgumentError } from "../core/errors.ts";
+import { scope } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { type CreateOptions, iota, tensor } from "./create.ts";
-import { cast, equal } from "./elementwise.ts";
+import { add, cast, equal, mul } from "./elementwise.ts";
 
 /** How to count. */
 export interface ArangeOptions extends CreateOptions {
@@ -39,8 +40,20 @@ export function arange(first: number, second?: number | ArangeOptions, third?: A
   if (!Number.isFinite(count)) {
     throw new ArgumentError(`Cannot count from ${start} to ${stop} in steps of ${step}: the end is never reached`);
   }
-  const values = Array.from({ length: Math.max(0, count) }, (_, i) => start + i * step);
-  return tensor(values, { dtype: dtype ?? ([start, stop, step].every(Number.isInteger) ? "i32" : "f32"), ...options });
+  const length = Math.max(0, count);
+  if ([start, stop, step].every(Number.isInteger) && (dtype ?? "i32") === "i32") {
+    return wholeRange(length, start, step, options);
+  }
+  return tensor(Array.from({ length }, (_, i) => start + i * step), { dtype: dtype ?? "f32", ...options });
+}
+
+/** Counting done by the backend: nothing is uploaded, and `compile` sees no constant but a rule. */
+function wholeRange(length: number, start: number, step: number, { backend }: CreateOptions): Tensor {
+  return scope(() => {
+    const index = iota([length], 0, "i32", backend === undefined ? undefined : runningBackend(backend));
+    const scaled = step === 1 ? index : mul(index, step);
+    return start === 0 ? scaled : add(scaled, start);
+  });
 }
 
 /** How many numbers. */
