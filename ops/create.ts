@@ -9,7 +9,7 @@ import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
 import { activeTrace } from "../core/graph.ts";
 import { bind, type Op } from "../core/op.ts";
 import { type Shape, show, size, type Spec, validateShape } from "../core/shape.ts";
-import { allocate, type Nested, Tensor, type TensorLike } from "../core/tensor.ts";
+import { allocate, type Nested, type Tensor } from "../core/tensor.ts";
 
 /** Where a new tensor lives and what it holds. */
 export interface CreateOptions {

@@ -30,6 +30,18 @@ function matrixSizes(shape: Shape, transposed: boolean): [rows: number, columns:
   return transposed ? [columns, rows] : [rows, columns];
 }
 
+/** The leading axes of both operands, broadcast. */
+function batchShape(a: Shape, b: Shape): number[] {
+  const [left, right] = [a.slice(0, -2), b.slice(0, -2)];
+  for (let i = 1; i <= Math.min(left.length, right.length); i++) {
+    const [m, n] = [left.at(-i), right.at(-i)];
+    if (m !== n && m !== 1 && n !== 1) {
+      throw new ShapeError(`Cannot multiply ${show(a)} by ${show(b)}: batch sizes ${m} and ${n} do not broadcast`);
+    }
+  }
+  return broadcastShapes("multiply", left, right);
+}
+
 /** `matmul` as data. Operands have at least 2 axes; all but the last two broadcast. */
 export const matmulOp: Op<2, MatmulAttrs> = {
   name: "matmul",
@@ -47,8 +59,7 @@ export const matmulOp: Op<2, MatmulAttrs> = {
         `Cannot multiply ${show(a.shape)} by ${show(b.shape)}: inner sizes are ${inner} and ${rows}`,
       );
     }
-    const batch = broadcastShapes("multiply batches", a.shape.slice(0, -2), b.shape.slice(0, -2));
-    return { shape: [...batch, m, n], dtype: a.dtype };
+    return { shape: [...batchShape(a.shape, b.shape), m, n], dtype: a.dtype };
   },
 
   // With Y = A·B:  dA = dY·Bᵀ  and  dB = Aᵀ·dY. With A read as its transpose the result is transposed in turn:
