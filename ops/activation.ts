@@ -79,9 +79,10 @@ export const softplusOp: Op<1, null> = activation(
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.relu(tn.tensor([-1, 0, 2])).array()); // [0, 0, 2]
+ * assertEquals(await tn.relu(tn.tensor([-1, 0, 2])).array(), [0, 0, 2]);
  * ```
  */
 export function relu(x: Tensor): Tensor {
@@ -94,9 +95,10 @@ export function relu(x: Tensor): Tensor {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.leakyRelu(tn.tensor([-2, 3]), { slope: 0.5 }).array()); // [-1, 3]
+ * assertEquals(await tn.leakyRelu(tn.tensor([-2, 3]), { slope: 0.5 }).array(), [-1, 3]);
  * ```
  */
 export function leakyRelu(x: Tensor, { slope = 0.01 }: { readonly slope?: number } = {}): Tensor {
@@ -109,9 +111,10 @@ export function leakyRelu(x: Tensor, { slope = 0.01 }: { readonly slope?: number
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.elu(tn.tensor([-1, 3])).array()); // [-0.632..., 3]
+ * assertAlmostEquals(await tn.elu(tn.tensor(-1)).item(), Math.exp(-1) - 1, 1e-6);
  * ```
  */
 export function elu(x: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}): Tensor {
@@ -124,10 +127,11 @@ export function elu(x: Tensor, { alpha = 1 }: { readonly alpha?: number } = {}):
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.gelu(tn.tensor([-1, 0, 1])).array()); // [-0.158..., 0, 0.841...]
- * console.log(await tn.gelu(tn.tensor([1]), { approximate: "tanh" }).array()); // [0.841...]
+ * assertAlmostEquals(await tn.gelu(tn.tensor(1)).item(), 0.841345, 1e-5);
+ * assertAlmostEquals(await tn.gelu(tn.tensor(1), { approximate: "tanh" }).item(), 0.841192, 1e-5);
  * ```
  */
 export function gelu(x: Tensor, { approximate = "none" }: { readonly approximate?: "none" | "tanh" } = {}): Tensor {
@@ -143,9 +147,10 @@ export function gelu(x: Tensor, { approximate = "none" }: { readonly approximate
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.silu(tn.tensor([0, 1])).array()); // [0, 0.731...]
+ * assertAlmostEquals(await tn.silu(tn.tensor(1)).item(), 0.731059, 1e-5);
  * ```
  */
 export function silu(x: Tensor): Tensor {
@@ -158,9 +163,11 @@ export function silu(x: Tensor): Tensor {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals, assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.softplus(tn.tensor([0, 100])).array()); // [0.693..., 100]
+ * assertAlmostEquals(await tn.softplus(tn.tensor(0)).item(), Math.log(2), 1e-6);
+ * assertEquals(await tn.softplus(tn.tensor(100)).item(), 100);
  * ```
  */
 export function softplus(x: Tensor): Tensor {

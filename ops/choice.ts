@@ -57,9 +57,10 @@ export const randintOp: Op<1, RandintAttrs> = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.randint(tn.key(0), [5], { max: 6 }).array()); // five numbers from 0 to 5
+ * assertEquals(await tn.randint(tn.key(0), [5], { max: 6 }).array(), [1, 0, 2, 1, 5]);
  * ```
  */
 export function randint(
@@ -102,10 +103,11 @@ export const categoricalOp: Op<2, { readonly axis: number }> = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const logits = tn.log(tn.tensor([[0, 1, 0], [0, 0, 1]]));
- * console.log(await tn.categorical(tn.key(0), logits).array()); // [1, 2]
+ * assertEquals(await tn.categorical(tn.key(0), logits).array(), [1, 2]);
  * ```
  */
 export function categorical(key: Key, logits: Tensor, { axis = -1 }: { readonly axis?: number } = {}): Tensor {
@@ -143,9 +145,10 @@ export const permutationOp: Op<1, { readonly count: number }> = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.permutation(tn.key(0), 5).array()); // the numbers 0 to 4 in some order
+ * assertEquals(await tn.permutation(tn.key(0), 5).array(), [0, 1, 4, 3, 2]);
  * ```
  */
 export function permutation(key: Key, x: number | Tensor, { axis = 0 }: { readonly axis?: number } = {}): Tensor {

@@ -190,11 +190,12 @@ function requireSameRank(action: string, x: Tensor, w: Tensor): number {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[1, 2, 3, 4]]]); // [1, 1, 4]
  * const w = tn.tensor([[[1, 0, -1]]]); // [1, 1, 3]
- * console.log(await tn.conv(x, w, { padding: "same" }).array()); // [[[-2, -2, -2, 3]]]
+ * assertEquals(await tn.conv(x, w, { padding: "same" }).array(), [[[-2, -2, -2, 3]]]);
  * ```
  */
 export function conv(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor {
@@ -216,11 +217,12 @@ export function conv(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[1, 2]]]); // [1, 1, 2]
  * const w = tn.tensor([[[1, 10]]]); // [1, 1, 2]
- * console.log(await tn.convTranspose(x, w, { stride: 2 }).array()); // [[[1, 10, 2, 20]]]
+ * assertEquals(await tn.convTranspose(x, w, { stride: 2 }).array(), [[[1, 10, 2, 20]]]);
  * ```
  */
 export function convTranspose(x: Tensor, w: Tensor, options: ConvTransposeOptions = {}): Tensor {

@@ -59,10 +59,11 @@ export interface LinearParams {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const params = { weight: tn.tensor([[1, 0, 2], [0, 1, 3]]), bias: tn.tensor([0, 0, 1]) }; // [2, 3] and [3]
- * console.log(await tn.linear(tn.tensor([[10, 20]]), params).array()); // [[10, 20, 81]]
+ * assertEquals(await tn.linear(tn.tensor([[10, 20]]), params).array(), [[10, 20, 81]]);
  * ```
  */
 export function linear(x: Tensor, { weight, bias }: LinearParams): Tensor {
@@ -78,10 +79,11 @@ export function linear(x: Tensor, { weight, bias }: LinearParams): Tensor {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const table = tn.tensor([[0, 1], [2, 3], [4, 5]]);
- * console.log(await tn.embedding(table, tn.tensor([2, 0], { dtype: "i32" })).array()); // [[4, 5], [0, 1]]
+ * assertEquals(await tn.embedding(table, tn.tensor([2, 0], { dtype: "i32" })).array(), [[4, 5], [0, 1]]);
  * ```
  */
 export function embedding(table: Tensor, ids: Tensor): Tensor {
@@ -112,9 +114,11 @@ export const dropoutOp: Op<2, { readonly rate: number }> = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.dropout(tn.ones([6]), tn.key(0), { rate: 0.5 }).array()); // zeros and twos
+ * const y = tn.dropout(tn.ones([6]), tn.key(0), { rate: 0.5 });
+ * assertEquals(await y.array(), [0, 0, 2, 2, 0, 2]);
  * ```
  */
 export function dropout(x: Tensor, key: Key, { rate = 0.5 }: { readonly rate?: number } = {}): Tensor {

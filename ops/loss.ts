@@ -162,11 +162,13 @@ export interface CrossEntropyOptions extends LossOptions {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const logits = tn.tensor([[0, 0], [Math.log(3), 0]]);
  * const labels = tn.tensor([1, 0], { dtype: "i32" });
- * console.log(await tn.crossEntropy(logits, labels, { reduction: "none" }).array()); // [log 2, log 4/3]
+ * const loss = tn.crossEntropy(logits, labels, { reduction: "sum" });
+ * assertAlmostEquals(await loss.item(), Math.log(2) + Math.log(4 / 3), 1e-6);
  * ```
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions = {}): Tensor {
@@ -200,9 +202,11 @@ export const binaryCrossEntropyWithLogitsOp: Op<2, LossAttrs> = elementwiseLoss(
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.binaryCrossEntropyWithLogits(tn.tensor([0, 100]), tn.tensor([1, 1])).item()); // log(2) / 2
+ * const loss = tn.binaryCrossEntropyWithLogits(tn.tensor([0, 100]), tn.tensor([1, 1]));
+ * assertAlmostEquals(await loss.item(), Math.log(2) / 2, 1e-6);
  * ```
  */
 export function binaryCrossEntropyWithLogits(logits: Tensor, targets: Tensor, options: LossOptions = {}): Tensor {
@@ -228,9 +232,10 @@ export const meanSquaredErrorOp: Op<2, LossAttrs> = elementwiseLoss(
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.meanSquaredError(tn.tensor([1, 2]), tn.tensor([1, 4])).item()); // 2
+ * assertEquals(await tn.meanSquaredError(tn.tensor([1, 2]), tn.tensor([1, 4])).item(), 2);
  * ```
  */
 export function meanSquaredError(prediction: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
@@ -261,10 +266,11 @@ export const huberOp: Op<2, LossAttrs & { readonly delta: number }> = elementwis
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const loss = tn.huber(tn.tensor([1, 10]), tn.tensor([0, 0]), { reduction: "none" });
- * console.log(await loss.array()); // [0.5, 9.5]
+ * assertEquals(await loss.array(), [0.5, 9.5]);
  * ```
  */
 export function huber(
@@ -306,10 +312,11 @@ export interface KlDivergenceOptions {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const p = tn.tensor([[0.5, 0.5]]), q = tn.log(tn.tensor([[0.25, 0.75]]));
- * console.log(await tn.klDivergence(q, p, { reduction: "batchMean" }).item()); // 0.143...
+ * assertAlmostEquals(await tn.klDivergence(q, p, { reduction: "batchMean" }).item(), 0.143841, 1e-5);
  * ```
  */
 export function klDivergence(logProbabilities: Tensor, target: Tensor, options: KlDivergenceOptions = {}): Tensor {

@@ -154,10 +154,12 @@ function overLastAxis(x: Tensor, eps: number): Omit<NormAttrs, "scale" | "shift"
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[1, 3], [10, 20]]);
- * console.log(await tn.layerNorm(x, { scale: tn.tensor([2, 2]) }).array()); // about [[-2, 2], [-2, 2]]
+ * const y = await tn.layerNorm(x, { scale: tn.tensor([2, 2]) }).data();
+ * assertEquals([...y].map(Math.round), [-2, 2, -2, 2]);
  * ```
  */
 export function layerNorm(x: Tensor, params: NormParams = {}, { eps = 1e-5 }: { readonly eps?: number } = {}): Tensor {
@@ -174,9 +176,11 @@ export function layerNorm(x: Tensor, params: NormParams = {}, { eps = 1e-5 }: { 
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.rmsNorm(tn.tensor([3, 3, 3, 3])).array()); // about [1, 1, 1, 1]
+ * const y = await tn.rmsNorm(tn.tensor([3, 3, 3, 3])).data();
+ * assertEquals([...y].map(Math.round), [1, 1, 1, 1]);
  * ```
  */
 export function rmsNorm(
@@ -216,12 +220,13 @@ export interface BatchNormOptions {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[1, 10], [3, 30]]); // [B, C]
- * console.log(await tn.batchNorm(x).array()); // about [[-1, -1], [1, 1]]
+ * assertEquals([...await tn.batchNorm(x).data()].map(Math.round), [-1, -1, 1, 1]);
  * const statistics = { mean: tn.zeros([2]), variance: tn.ones([2]) };
- * console.log(await tn.batchNorm(x, {}, { statistics }).array()); // about x
+ * assertEquals([...await tn.batchNorm(x, {}, { statistics }).data()].map(Math.round), [1, 10, 3, 30]);
  * ```
  */
 export function batchNorm(x: Tensor, params: NormParams = {}, options: BatchNormOptions = {}): Tensor {
@@ -245,10 +250,12 @@ export function batchNorm(x: Tensor, params: NormParams = {}, options: BatchNorm
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const { mean, variance } = tn.batchStatistics(tn.tensor([[1, 10], [3, 30]]));
- * console.log(await mean.array(), await variance.array()); // [2, 20] [1, 100]
+ * assertEquals(await mean.array(), [2, 20]);
+ * assertEquals(await variance.array(), [1, 100]);
  * ```
  */
 export function batchStatistics(x: Tensor, { axis = 1 }: { readonly axis?: number } = {}): BatchStatistics {
@@ -268,10 +275,12 @@ export function batchStatistics(x: Tensor, { axis = 1 }: { readonly axis?: numbe
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[1], [3], [10], [20]]]); // [B, C, L]
- * console.log(await tn.groupNorm(x, {}, { groups: 2 }).array()); // about [[[-1], [1], [-1], [1]]]
+ * const y = await tn.groupNorm(x, {}, { groups: 2 }).data();
+ * assertEquals([...y].map(Math.round), [-1, 1, -1, 1]);
  * ```
  */
 export function groupNorm(

@@ -142,11 +142,12 @@ function slide(op: Op<1, PoolAttrs>, x: Tensor, attrs: PoolAttrs, axes: number):
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[1, 3, 2, 0, 5]]]); // [1, 1, 5]
- * console.log(await tn.maxPool(x, 2).array()); // [[[3, 2]]]
- * console.log(await tn.maxPool(x, 2, { ceilMode: true }).array()); // [[[3, 2, 5]]]
+ * assertEquals(await tn.maxPool(x, 2).array(), [[[3, 2]]]);
+ * assertEquals(await tn.maxPool(x, 2, { ceilMode: true }).array(), [[[3, 2, 5]]]);
  * ```
  */
 export function maxPool(x: Tensor, size: PerAxis, options: MaxPoolOptions = {}): Tensor {
@@ -174,11 +175,12 @@ function counts(x: Tensor, attrs: PoolAttrs, axis: 0 | 1, after: number, include
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[2, 4, 6, 8]]]); // [1, 1, 4]
- * console.log(await tn.avgPool(x, 2).array()); // [[[3, 7]]]
- * console.log(await tn.avgPool(x, 2, { padding: 1, countIncludePad: false }).array()); // [[[2, 5, 8]]]
+ * assertEquals(await tn.avgPool(x, 2).array(), [[[3, 7]]]);
+ * assertEquals(await tn.avgPool(x, 2, { padding: 1, countIncludePad: false }).array(), [[[2, 5, 8]]]);
  * ```
  */
 export function avgPool(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}): Tensor {
@@ -201,10 +203,11 @@ export function avgPool(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}):
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[[1, 2], [3, 6]]]]); // [1, 1, 2, 2]
- * console.log(await tn.globalAvgPool(x).array()); // [[[[3]]]]
+ * assertEquals(await tn.globalAvgPool(x).array(), [[[[3]]]]);
  * ```
  */
 export function globalAvgPool(x: Tensor): Tensor {
@@ -243,11 +246,12 @@ function nearest(x: Tensor, axis: number, scale: number): Tensor {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.tensor([[[0, 4]]]); // [1, 1, 2]
- * console.log(await tn.upsample(x, { scale: 2 }).array()); // [[[0, 0, 4, 4]]]
- * console.log(await tn.upsample(x, { scale: 2, mode: "bilinear" }).array()); // [[[0, 1, 3, 4]]]
+ * assertEquals(await tn.upsample(x, { scale: 2 }).array(), [[[0, 0, 4, 4]]]);
+ * assertEquals(await tn.upsample(x, { scale: 2, mode: "bilinear" }).array(), [[[0, 1, 3, 4]]]);
  * ```
  */
 export function upsample(x: Tensor, { scale, mode = "nearest" }: UpsampleOptions): Tensor {

@@ -43,9 +43,10 @@ export { type Key } from "./threefry.ts";
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.key(42).threefry.array()); // [0, 42]
+ * assertEquals(await tn.key(42).threefry.array(), [0, 42]);
  * ```
  */
 export function key(seed: number | bigint): Key {
@@ -74,9 +75,10 @@ export function splitKey({ threefry }: Key, n: number): Key[] {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.randomBits(tn.key(0), [2]).array()); // [4070199207, 2202006102]
+ * assertEquals(await tn.randomBits(tn.key(0), [2]).array(), [4070199207, 4202968722]);
  * ```
  */
 export function randomBits(key: Key, shape: Shape): Tensor {
@@ -128,9 +130,10 @@ export const uniformOp: Op<1, UniformAttrs> = drawOp(
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.uniform(tn.key(0), []).item()); // 0.947667...
+ * assertAlmostEquals(await tn.uniform(tn.key(0), []).item(), 0.947667, 1e-6);
  * ```
  */
 export function uniform(
@@ -188,9 +191,10 @@ export const normalOp: Op<1, NormalAttrs> = drawOp("normal", "f32", (words, attr
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.normal(tn.key(42), []).item()); // -0.0283046...
+ * assertAlmostEquals(await tn.normal(tn.key(42), []).item(), -0.0283046, 1e-6);
  * ```
  */
 export function normal(
@@ -233,10 +237,11 @@ export const truncatedNormalOp: Op<1, TruncatedNormalAttrs> = drawOp("truncatedN
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assert } from "@std/assert";
  *
  * await tn.use("cpu");
  * const x = tn.truncatedNormal(tn.key(0), [1000], { lower: -1, upper: 1 });
- * console.log(await tn.max(tn.abs(x)).item() < 1); // true
+ * assert(await tn.max(tn.abs(x)).item() < 1);
  * ```
  */
 export function truncatedNormal(
@@ -271,9 +276,10 @@ export const bernoulliOp: Op<1, BernoulliAttrs> = drawOp(
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.bernoulli(tn.key(0), [4], { probability: 0.9 }).array()); // mostly true
+ * assertEquals(await tn.bernoulli(tn.key(0), [4], { probability: 0.9 }).array(), [false, false, true, true]);
  * ```
  */
 export function bernoulli(

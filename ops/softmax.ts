@@ -60,9 +60,10 @@ export const logSoftmaxOp: Op<1, SoftmaxAttrs> = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.softmax(tn.tensor([0, Math.log(3)])).array()); // [0.25, 0.75]
+ * assertAlmostEquals(await tn.max(tn.softmax(tn.tensor([0, Math.log(3)]))).item(), 0.75, 1e-6);
  * ```
  */
 export function softmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}): Tensor {
@@ -78,9 +79,10 @@ export function softmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
- * console.log(await tn.logSoftmax(tn.tensor([0, 1000])).array()); // [-1000, 0]
+ * assertEquals(await tn.logSoftmax(tn.tensor([0, 1000])).array(), [-1000, 0]);
  * ```
  */
 export function logSoftmax(x: Tensor, { axis = -1 }: { readonly axis?: number } = {}): Tensor {
