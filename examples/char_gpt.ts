@@ -1,0 +1,241 @@
+/**
+ * A small GPT learns a text character by character, then writes some: `deno task demo`, or `deno task demo --help`.
+ *
+ * ```text
+ *  text ──> characters as numbers ──> training ──> runs/<text>/model.safetensors, loss.svg ──> a sample
+ *                                                              └── --from runs/<text> ──────────┘
+ * ```
+ * The recipe is nanoGPT's for CPUs (https://github.com/karpathy/nanoGPT#i-only-have-a-macbook).
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import * as tn from "../mod.ts";
+import * as gpt from "../models/gpt.ts";
+import { type Flags, helpText, parseFlags } from "./char_gpt/flags.ts";
+import { type History, lossChart } from "./char_gpt/chart.ts";
+import { loadModel, type Model, saveModel } from "./char_gpt/model.ts";
+import { duration, type Output, Screen, terminal, thousands } from "./char_gpt/screen.ts";
+import { loadText, splitText, spreadStarts, type Text, Vocabulary, windows } from "./char_gpt/text.ts";
+
+/** Everything that a training step replaces. */
+interface Training {
+  readonly params: gpt.GptParams;
+  readonly state: tn.OptimizerState;
+  /** For dropout. */
+  readonly key: tn.Key;
+}
+
+type Batch = Pick<gpt.GptBatch, "tokens" | "targets">;
+
+/** Runs the command line `args`; training ends early when `interrupt` is aborted. Returns the exit code. */
+export async function main(args: string[], output: Output, interrupt: AbortSignal): Promise<number> {
+  const screen = new Screen(output);
+  try {
+    const flags = parseFlags(args);
+    if (flags.help) screen.print(helpText());
+    else if (flags.from) await sampleAgain(flags, flags.from, screen);
+    else await trainAndSample(flags, screen, interrupt);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    screen.print(`${screen.red("error")}: ${error.message}`);
+    return 1;
+  }
+}
+
+async function trainAndSample(flags: Flags, screen: Screen, interrupt: AbortSignal): Promise<void> {
+  screen.print(screen.bold("A GPT learns to write, character by character"));
+  const text = await loadText(flags.data);
+  const { vocabulary, tokens, config } = prepare(text, flags);
+  screen.fact("text", `${text.name}: ${thousands(tokens.length)} characters, ${vocabulary.size} different`);
+  await chooseBackend(flags, screen);
+  const [initKey, trainingKey] = tn.split(tn.key(flags.seed));
+  const initial = gpt.init(initKey, config);
+  screen.fact("model", describe(config));
+  const folder = await makeFolder(flags.out, text.name);
+
+  const job = { flags, config, tokens, key: trainingKey };
+  const { params, history } = await train(job, initial, screen, interrupt);
+  const steps = history.losses.length, [, validationLoss] = history.validations.at(-1)!;
+  const model = { params, config, vocabulary, steps, validationLoss };
+  await saveModel(join(folder, "model.safetensors"), model);
+  await Deno.writeTextFile(join(folder, "loss.svg"), lossChart(history, `${text.name}: loss of a GPT on characters`));
+  if (!interrupt.aborted) await writeSample(flags, model, screen);
+
+  screen.print();
+  screen.fact("saved", `${join(folder, "model.safetensors")}, ${join(folder, "loss.svg")}`);
+  screen.fact("again", `deno task demo --from ${folder}`);
+}
+
+/** The text as numbers and the model for it; throws what can be known to fail before training begins. */
+function prepare(text: Text, { context, layers, heads, channels, dropout, prompt }: Flags) {
+  const vocabulary = Vocabulary.of(text.content);
+  const tokens = vocabulary.encode(text.content);
+  splitText(tokens, context);
+  vocabulary.encode(prompt ?? "");
+  const config: gpt.GptConfig = { vocabSize: vocabulary.size, context, layers, heads, channels, bias: false, dropout };
+  return { vocabulary, tokens, config };
+}
+
+function describe(config: gpt.GptConfig): string {
+  const { layers, heads, channels, context } = config;
+  return `${thousands(gpt.parameterCount(config))} parameters: ` +
+    `${layers} layers, ${heads} heads, ${channels} channels, context ${context}`;
+}
+
+async function chooseBackend({ backend }: Flags, screen: Screen): Promise<void> {
+  const choice = await tn.use(...(backend ? [backend] : ["wasm", "cpu"]));
+  screen.fact("backend", String(choice));
+}
+
+/** Makes the folder before training, so that a place where nothing can be written shows at once. */
+async function makeFolder(out: string | undefined, name: string): Promise<string> {
+  await Deno.mkdir(out ?? "runs", { recursive: true });
+  if (out) return out;
+  for (let i = 1;; i++) {
+    const folder = join("runs", i === 1 ? name : `${name}-${i}`);
+    try {
+      await Deno.mkdir(folder);
+      return folder;
+    } catch (error) {
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    }
+  }
+}
+
+/** AdamW with warm-up and a cosine down to a tenth; only matrices decay. */
+function makeOptimizer({ learningRate: peak, steps }: Flags): tn.Optimizer {
+  const warmUp = Math.min(100, Math.ceil(steps / 10));
+  const decay = tn.schedules.cosine({ from: peak, to: peak / 10, steps: Math.max(1, steps - warmUp) });
+  return tn.chain(
+    tn.clipByGlobalNorm(1),
+    tn.adamw({
+      learningRate: tn.schedules.warmUp(decay, { steps: warmUp }),
+      betas: [0.9, 0.99],
+      weightDecay: 0.1,
+      decayMask: (parameter) => parameter.rank > 1,
+    }),
+  );
+}
+
+/** What to learn, and how. */
+interface Job {
+  readonly flags: Flags;
+  readonly config: gpt.GptConfig;
+  readonly tokens: Int32Array;
+  readonly key: tn.Key;
+}
+
+async function train(
+  { flags, config, tokens, key }: Job,
+  initial: gpt.GptParams,
+  screen: Screen,
+  interrupt: AbortSignal,
+): Promise<{ params: gpt.GptParams; history: History }> {
+  const { training: text, validation } = splitText(tokens, config.context);
+  const [batchKey, dropoutKey] = tn.split(key);
+  const optimizer = makeOptimizer(flags);
+  let training: Training = { params: initial, state: optimizer.init(initial), key: dropoutKey };
+
+  const step = tn.compile(({ params, state, key }: Training, batch: Batch) => {
+    const [nextKey, stepKey] = tn.split(key);
+    const [loss, grads] = tn.valueAndGrad(gpt.loss)(params, { ...batch, key: stepKey }, config);
+    const [nextParams, nextState] = optimizer.update(grads, state, params);
+    return [loss, { params: nextParams, state: nextState, key: nextKey } as Training] as const;
+  }, { donate: [0] });
+  const validate = makeValidation(flags, config, validation);
+  const nextBatch = await makeBatches(flags, config, text, batchKey);
+
+  const losses: number[] = [], validations: [number, number][] = [];
+  const report = () => ({
+    step: losses.length,
+    steps: flags.steps,
+    loss: losses.at(-1),
+    validationLoss: validations.at(-1)?.[1],
+  });
+  const measure = async () => {
+    validations.push([losses.length, await validate(training.params)]);
+    screen.row(report());
+  };
+  await measure();
+  while (losses.length < flags.steps && !interrupt.aborted) {
+    const batch = nextBatch(losses.length);
+    const [loss, next] = step(training, batch);
+    training = next;
+    losses.push(await loss.item());
+    for (const tensor of [loss, batch.tokens, batch.targets]) tensor.dispose();
+    screen.update(report());
+    if (losses.length % flags.evalInterval === 0 && losses.length < flags.steps) await measure();
+    await new Promise((resolve) => setTimeout(resolve)); // lets Ctrl-C be heard
+  }
+  if (interrupt.aborted) screen.print("  stopped; Ctrl-C again leaves without saving");
+  await measure();
+  return { params: training.params, history: { losses, validations } };
+}
+
+function upload({ tokens, targets }: ReturnType<typeof windows>, context: number): Batch {
+  const shape = [tokens.length / context, context]; // [B, T]
+  return { tokens: tn.tensor(tokens, { shape }), targets: tn.tensor(targets, { shape }) };
+}
+
+/** The mean loss over batches that are the same every time, spread over the text kept for validation. */
+function makeValidation({ batch, evalBatches }: Flags, config: gpt.GptConfig, text: Int32Array) {
+  const { context } = config;
+  const starts = spreadStarts(text, evalBatches * batch, context);
+  const batches = Array.from(
+    { length: evalBatches },
+    (_, i) => upload(windows(text, starts.slice(i * batch, (i + 1) * batch), context), context),
+  );
+  const loss = tn.compile((params: gpt.GptParams, batch: Batch) => gpt.loss(params, batch, config));
+  return async (params: gpt.GptParams): Promise<number> => {
+    let total = 0;
+    for (const batch of batches) {
+      using value = loss(params, batch);
+      total += await value.item();
+    }
+    return total / batches.length;
+  };
+}
+
+/** Batches of windows that begin anywhere, by step. */
+async function makeBatches({ batch, steps }: Flags, { context }: gpt.GptConfig, text: Int32Array, key: tn.Key) {
+  using drawn = tn.randint(key, [steps * batch], { min: 0, max: text.length - context });
+  const starts = await drawn.data();
+  return (step: number): Batch =>
+    upload(windows(text, starts.subarray(step * batch, (step + 1) * batch), context), context);
+}
+
+async function sampleAgain(flags: Flags, from: string, screen: Screen): Promise<void> {
+  await chooseBackend(flags, screen);
+  const model = await loadModel(from.endsWith(".safetensors") ? from : join(from, "model.safetensors"));
+  screen.fact("model", describe(model.config));
+  screen.fact("trained", `${thousands(model.steps)} steps, validation loss ${model.validationLoss.toFixed(4)}`);
+  await writeSample(flags, model, screen);
+}
+
+/** Writes the sample as it is made. */
+async function writeSample(flags: Flags, { params, config, vocabulary }: Model, screen: Screen): Promise<void> {
+  const { sample: length, temperature, topK, seed } = flags;
+  if (length === 0) return;
+  const prompt = flags.prompt ?? (vocabulary.has("\n") ? "\n" : vocabulary.characters[0]);
+  screen.print(`\n${screen.dim(prompt.trim() === "" ? "sample:" : prompt)}`);
+  const begin = performance.now();
+  const onToken = (token: number) => screen.write(vocabulary.decode([token]));
+  const options = { length, temperature, topK, key: tn.key(seed), onToken };
+  const made = await gpt.generate(params, [...vocabulary.encode(prompt)], config, options);
+  const seconds = (performance.now() - begin) / 1000;
+  screen.write("\n");
+  screen.print(
+    screen.dim(`(${made.length} characters in ${duration(seconds)}, ${(made.length / seconds).toFixed(0)} a second)`),
+  );
+}
+
+if (import.meta.main) {
+  const interrupt = new AbortController();
+  Deno.addSignalListener("SIGINT", () => {
+    if (interrupt.signal.aborted) Deno.exit(130);
+    interrupt.abort();
+  });
+  Deno.exit(await main(Deno.args, terminal, interrupt.signal));
+}

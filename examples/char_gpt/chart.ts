@@ -1,0 +1,52 @@
+/**
+ * The losses of a training as a picture.
+ *
+ * @module
+ */
+import * as echarts from "npm:echarts@6.1.0";
+
+/** Losses by step, from 1. */
+export interface History {
+  /** One for every step. */
+  readonly losses: readonly number[];
+  /** `[step, loss]` */
+  readonly validations: readonly (readonly [number, number])[];
+}
+
+/** An SVG of the training and the validation loss, in nats a character. */
+export function lossChart({ losses, validations }: History, title: string): string {
+  const chart = echarts.init(null, null, { renderer: "svg", ssr: true, width: 900, height: 480 });
+  const axis = { nameLocation: "middle", nameGap: 34, scale: true } as const;
+  chart.setOption({
+    animation: false,
+    backgroundColor: "#fff",
+    title: { text: title, left: 64, top: 12 },
+    legend: { right: 32, top: 16 },
+    grid: { left: 64, right: 32, top: 64, bottom: 56 },
+    xAxis: { type: "value", name: "step", min: 0, max: losses.length, ...axis },
+    yAxis: { type: "value", name: "loss, nats a character", ...axis },
+    series: [
+      series("training", "#c3cfe0", 1, losses.map((loss, i) => [i + 1, loss])),
+      series("training, smoothed", "#4a6fa5", 2, smooth(losses).map((loss, i) => [i + 1, loss])),
+      { ...series("validation", "#d1495b", 2, validations), showSymbol: true },
+    ],
+  });
+  const svg = chart.renderToSVGString();
+  chart.dispose();
+  return svg;
+}
+
+function series(name: string, color: string, width: number, data: readonly (readonly number[])[]) {
+  const rounded = data.map(([step, loss]) => [step, Number(loss.toFixed(4))]);
+  return { name, type: "line" as const, color, lineStyle: { width }, showSymbol: false, symbolSize: 6, data: rounded };
+}
+
+/** Moving average over about 50 steps, unbiased at the start. */
+function smooth(values: readonly number[], decay = 0.96): number[] {
+  let sum = 0, weight = 0;
+  return values.map((value) => {
+    sum = decay * sum + (1 - decay) * value;
+    weight = decay * weight + (1 - decay);
+    return sum / weight;
+  });
+}
