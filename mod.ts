@@ -73,7 +73,7 @@ export {
   type ViewMap,
   type VjpCall,
 } from "./core/op.ts";
-export type { ReduceOp, ScalarOp } from "./core/scalar.ts";
+export { BINARY, type ReduceOp, type ScalarOp, UNARY } from "./core/scalar.ts";
 
 // Training
 export * from "./train/mod.ts";

@@ -32,6 +32,7 @@ export interface ArangeOptions extends CreateOptions {
  * ```
  */
 export function arange(stop: number, options?: ArangeOptions): Tensor;
+/** The same from `start` instead of 0. */
 export function arange(start: number, stop: number, options?: ArangeOptions): Tensor;
 export function arange(first: number, second?: number | ArangeOptions, third?: ArangeOptions): Tensor {
   const [start, stop] = typeof second === "number" ? [first, second] : [0, first];
