@@ -224,7 +224,9 @@ function find(
     cache.delete(call.signature);
   } else {
     const [latest] = [...cache.keys()].slice(-1);
-    if (latest !== undefined) options.onRecompile?.(`compiled again at ${userSite()}: ${difference(latest, call.signature)}`);
+    if (latest !== undefined) {
+      options.onRecompile?.(`compiled again at ${userSite()}: ${difference(latest, call.signature)}`);
+    }
     program = build(f, call);
   }
   cache.set(call.signature, program);

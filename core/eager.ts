@@ -20,7 +20,13 @@ function specKey({ dtype, shape }: Spec): string {
   return `${dtype}[${shape.join()}]`;
 }
 
-function lowerOp(backend: Backend, op: AnyOp, inputs: readonly Spec[], attrs: unknown, specs: readonly Spec[]): Lowered {
+function lowerOp(
+  backend: Backend,
+  op: AnyOp,
+  inputs: readonly Spec[],
+  attrs: unknown,
+  specs: readonly Spec[],
+): Lowered {
   const values = inputs.map((spec, i) => new Value(spec, `argument ${i}`));
   const outputs = specs.map((spec) => new Value(spec, `made by ${op.name}`));
   return new Lowered(backend, { inputs: values, outputs, nodes: [{ op, attrs, inputs: values, outputs }] }, []);

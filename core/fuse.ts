@@ -285,7 +285,7 @@ export class Fusion {
     if (then.before.has(first)) return;
     const added = [first, ...first.before];
     for (const group of this.groups) {
-      if (group === then || group.before.has(then)) for (const earlier of added) group.before.add(earlier);
+      if (group === then || group.before.has(then)) { for (const earlier of added) group.before.add(earlier); }
     }
   }
 
@@ -307,7 +307,8 @@ export class Fusion {
 
   /** Whether two groups read something in common, or one reads full-level values of the other. */
   private share(group: Group, other: Group): boolean {
-    const reads = (reader: Group) => reader.members.flatMap(({ operands }) => operands.map(({ root }) => root)).filter(isValue);
+    const reads = (reader: Group) =>
+      reader.members.flatMap(({ operands }) => operands.map(({ root }) => root)).filter(isValue);
     const mine = reads(group), theirs = reads(other);
     const full = (roots: readonly Value[], maker: Group) =>
       roots.some((root) => this.#home.get(root) === maker && levelOf(maker, root.shape) === "full");

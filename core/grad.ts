@@ -12,15 +12,7 @@ import { ArgumentError, DTypeError, ShapeError } from "./errors.ts";
 import { type AnyOp, bind, bindAll, type Op } from "./op.ts";
 import { scope } from "./scope.ts";
 import { sameShape, show, type Spec } from "./shape.ts";
-import {
-  isTracked,
-  recordOn,
-  Tape,
-  type TapeStep,
-  withCaptures,
-  withoutTapes,
-  withTape,
-} from "./tape.ts";
+import { isTracked, recordOn, Tape, type TapeStep, withCaptures, withoutTapes, withTape } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
 import * as tree from "./tree.ts";
 
@@ -238,7 +230,9 @@ export function jvp<A extends unknown[], R>(
   const [xs, rebuild] = tensorsOf(primals);
   const [directions] = tensorsOf(tangents);
   if (directions.length !== xs.length) {
-    throw new ArgumentError(`Cannot take a jvp of ${xs.length} tensors along ${directions.length}: one is needed for each`);
+    throw new ArgumentError(
+      `Cannot take a jvp of ${xs.length} tensors along ${directions.length}: one is needed for each`,
+    );
   }
   requireFloat("take a jvp", xs);
   directions.forEach((direction, i) => requireShape("take a jvp along", direction, xs[i]));

@@ -48,9 +48,7 @@ interface Run {
 
 /** The kernels of a program in order, loops opened. */
 function runsOf(steps: readonly Step[], times = 1): Run[] {
-  return steps.flatMap((step) =>
-    step.kind === "loop" ? runsOf(step.steps, times * step.length) : [{ step, times }]
-  );
+  return steps.flatMap((step) => step.kind === "loop" ? runsOf(step.steps, times * step.length) : [{ step, times }]);
 }
 
 function shapeOf(step: Run["step"]): readonly number[] {

@@ -143,9 +143,7 @@ export function bindAll<N extends number, A, M extends number>(
   const backend = commonBackend(op, operands, home);
   const specs = one<Spec>(op.infer(inputs as Tuple<N, Spec>, attrs) as Spec | readonly Spec[]);
   const trace = activeTrace();
-  const outputs = trace
-    ? trace.record(op, operands, attrs, specs)
-    : [...execute(backend, op, operands, attrs, specs)];
+  const outputs = trace ? trace.record(op, operands, attrs, specs) : [...execute(backend, op, operands, attrs, specs)];
   if (checksNumerics() && !trace) checkFinite(op, outputs);
   if (!op.constant) recordStep(op, operands, attrs, outputs);
   return outputs;

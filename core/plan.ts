@@ -110,7 +110,8 @@ function planLoop(loop: LoopDraft): PlannedLoop {
   for (const [before, after] of loop.carries) {
     const made = live.get(after)!.first, read = live.get(before)?.last ?? -1;
     const draft = loop.body[made];
-    const free = read < made || (read === made && !draft.loop && overwrites(draft.step(idOf), idOf(before), idOf(after)));
+    const free = read < made ||
+      (read === made && !draft.loop && overwrites(draft.step(idOf), idOf(before), idOf(after)));
     if (free && loop.slices.every(([inside]) => inside !== after)) inPlace.set(after, before);
     else late.push(copyDraft(after, before));
   }

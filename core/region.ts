@@ -29,7 +29,10 @@ class Builder {
   readonly #made = new Map<Value, number>();
   readonly #known = new Map<string, number>();
 
-  constructor(readonly domain: Domain, /** In an epilogue: the value that the whole op makes. */ readonly result?: Value) {}
+  constructor(
+    readonly domain: Domain,
+    /** In an epilogue: the value that the whole op makes. */ readonly result?: Value,
+  ) {}
 
   private push(instr: Instr): number {
     const key = keyOf(instr);

@@ -122,7 +122,9 @@ function scanGradient({ inputs, output, grad, attrs }: VjpCall<number, ScanAttrs
 function lengthOf(xs: readonly Tensor[], { length }: ScanOptions): number {
   const sizes = new Set(xs.map(({ shape }) => shape[0]));
   if (length !== undefined) sizes.add(length);
-  if (xs.some(({ shape }) => shape.length === 0)) throw new ShapeError("Cannot scan over a scalar: it has no first axis");
+  if (xs.some(({ shape }) => shape.length === 0)) {
+    throw new ShapeError("Cannot scan over a scalar: it has no first axis");
+  }
   if (sizes.size !== 1) {
     const found = sizes.size === 0 ? "no tensor and no length was given" : `lengths are ${[...sizes].join(" and ")}`;
     throw new ShapeError(`Cannot scan: ${found}`);

@@ -170,9 +170,7 @@ const placeOp: Op<number, PlaceAttrs> = {
 
 /** Whether two boxes share no place. */
 function apart(a: Value, aStart: readonly number[], b: Value, bStart: readonly number[]): boolean {
-  return aStart.some((start, axis) =>
-    start + a.shape[axis] <= bStart[axis] || bStart[axis] + b.shape[axis] <= start
-  );
+  return aStart.some((start, axis) => start + a.shape[axis] <= bStart[axis] || bStart[axis] + b.shape[axis] <= start);
 }
 
 /** Adds up pads of zeros that do not overlap: the gradient of several slices of one tensor. */
@@ -189,7 +187,9 @@ class PadSums {
     const [a, b] = node.inputs.map((value) => this.#pieces.get(value));
     const [output] = node.outputs;
     if (node.op.name !== "add" || !a || !b || !sameShape(node.inputs[0].shape, node.inputs[1].shape)) return node;
-    const free = a.values.every((value, i) => b.values.every((other, k) => apart(value, a.starts[i], other, b.starts[k])));
+    const free = a.values.every((value, i) =>
+      b.values.every((other, k) => apart(value, a.starts[i], other, b.starts[k]))
+    );
     if (!free) return node;
     const pieces = { values: [...a.values, ...b.values], starts: [...a.starts, ...b.starts] };
     this.#pieces.set(output, pieces);

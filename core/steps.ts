@@ -105,7 +105,7 @@ export class Drafts {
       }
     }
     for (const group of order) {
-      if (group.assembles) for (const built of buildAssembly(group)) this.drafts.push(regionDraft(built));
+      if (group.assembles) { for (const built of buildAssembly(group)) this.drafts.push(regionDraft(built)); }
       else if (group.whole?.node.op.name === "scan") this.drafts.push(...scanDrafts(group, this.backend));
       else if (group.whole) {
         const rest = this.epilogueOf(group);
@@ -166,7 +166,6 @@ export class Drafts {
     return parts && contiguousReads ? buildEpilogue(group, output, this.stored(group), parts) : null;
   }
 }
-
 
 /** Drafts of a graph: its groups in order, outputs materialized. */
 export function draftGraph(graph: Graph, backend: Backend): { drafts: Draft[]; outputs: Value[] } {

@@ -81,6 +81,15 @@ export {
   type NormParams,
   rmsNorm,
 } from "./norm.ts";
+export {
+  gru,
+  gruCell,
+  lstm,
+  lstmCell,
+  type LstmState,
+  type RecurrentOptions,
+  type RecurrentParams,
+} from "./recurrent.ts";
 export { logSoftmax, softmax } from "./softmax.ts";
 export {
   binaryCrossEntropyWithLogits,

@@ -10,6 +10,7 @@ import { image } from "./cases/image.ts";
 import { index } from "./cases/index.ts";
 import { layer } from "./cases/layer.ts";
 import { random } from "./cases/random.ts";
+import { recurrent } from "./cases/recurrent.ts";
 import { reduce } from "./cases/reduce.ts";
 import { shape } from "./cases/shape.ts";
 
@@ -24,5 +25,6 @@ export const cases: Record<OpName, readonly Case[]> = {
   ...index,
   ...image,
   ...layer,
+  ...recurrent,
   ...random,
 } satisfies Record<OpName, readonly Case[]>;
