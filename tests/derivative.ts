@@ -65,7 +65,7 @@ function slope(f: (t: number) => { sum: number; size: number }): { value: number
 }
 
 function agree(what: string, analytic: { sum: number; size: number }, numeric: { value: number; noise: number }): void {
-  const allowed = 5e-4 * analytic.size + numeric.noise + 1e-6;
+  const allowed = 2e-5 * analytic.size + numeric.noise + 1e-6;
   const error = Math.abs(analytic.sum - numeric.value);
   if (error <= allowed) return;
   throw new Error(`${what} along a direction is ${analytic.sum}, by differences ${numeric.value} (±${allowed})`);
