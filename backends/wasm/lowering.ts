@@ -1,0 +1,85 @@
+/**
+ * From a program's steps to calls: the table of op lowerings, and what they are given.
+ *
+ * @module
+ */
+import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
+import type { Spec } from "../../core/shape.ts";
+import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
+import { lowerMatmul } from "./matmul.ts";
+import { lowerRegion } from "./region.ts";
+
+/** One op step, with its places resolved. */
+export interface OpCall {
+  readonly step: OpStep;
+  readonly program: Program;
+  readonly name: string;
+  readonly inputs: readonly (Spec & { readonly ref: Ref; readonly strides: readonly number[] })[];
+  readonly outputs: readonly (Spec & { readonly ref: Ref })[];
+  /** Memory that lives until the step ends. */
+  temporary(bytes: number): Ref;
+}
+
+/** Turns an op step into calls. */
+// deno-lint-ignore no-explicit-any -- each op has attributes of its own type
+export type Lower<A = any> = (call: OpCall, attrs: A) => Call[];
+
+/** Ops that are lowered to kernels of their own. */
+export const lowerings: Readonly<Record<string, Lower>> = {
+  matmul: lowerMatmul,
+};
+
+/** Calls, and loops around calls. */
+export type Item = Call | { readonly loop: LoopStep; readonly items: readonly Item[] };
+
+/** Lowers all steps of a program. */
+export class Lowering {
+  /** Bytes of memory that single steps need besides the program's arena. */
+  temporaryBytes = 0;
+  readonly items: readonly Item[];
+
+  constructor(readonly program: Program) {
+    this.items = this.#lower(program.steps);
+  }
+
+  #lower(steps: readonly Step[]): Item[] {
+    return steps.flatMap((step): Item[] => {
+      if (step.kind === "loop") return [{ loop: step, items: this.#lower(step.steps) }];
+      let used = 0;
+      const temporary = (bytes: number): Ref => {
+        const offset = used;
+        used += Math.ceil(bytes / 64) * 64;
+        this.temporaryBytes = Math.max(this.temporaryBytes, used);
+        return { buffer: TEMPORARY, offset };
+      };
+      return step.kind === "region" ? this.#region(step, temporary) : this.#op(step, temporary);
+    });
+  }
+
+  #region(step: RegionStep, temporary: (bytes: number) => Ref): Call[] {
+    const ref = (buffer: number): Ref => ({ buffer, offset: 0 });
+    return lowerRegion({
+      name: step.name,
+      region: step.region,
+      inputs: step.inputs.map(ref),
+      outputs: step.outputs.map(ref),
+      outputTypes: step.outputs.map((buffer) => this.program.buffers[buffer].dtype),
+    }, temporary);
+  }
+
+  #op(step: OpStep, temporary: (bytes: number) => Ref): Call[] {
+    const lower = lowerings[step.op];
+    if (!lower) throw new TypeError(`Cannot lower "${step.op}" on wasm: it has no such kernel`);
+    const call: OpCall = {
+      step,
+      program: this.program,
+      name: step.name,
+      inputs: step.inputs.map(({ buffer, offset, shape, dtype, strides }) => (
+        { shape, dtype, strides, ref: { buffer, offset: 4 * offset } }
+      )),
+      outputs: step.outputSpecs.map((spec, i) => ({ ...spec, ref: { buffer: step.outputs[i], offset: 0 } })),
+      temporary,
+    };
+    return lower(call, step.attrs);
+  }
+}

@@ -1,0 +1,54 @@
+/**
+ * The WebAssembly backend: SIMD kernels generated at run time, on one thread or several.
+ *
+ * ```text
+ *  program ── lowering.ts ──> calls of kernels ── program.ts ──> records in memory ── dispatch.ts ──> done
+ *               region.ts, matmul.ts, conv.ts, ...                  machine.ts compiles new kernels
+ * ```
+ *
+ * @module
+ */
+import type { Backend } from "../../core/backend.ts";
+import { BackendError } from "../../core/errors.ts";
+import { detectFeatures } from "./features.ts";
+import { lowerings } from "./lowering.ts";
+import { Machine } from "./machine.ts";
+import { WasmProgram } from "./program.ts";
+
+/** How the backend is set up. */
+export interface WasmOptions {
+  /** Threads to use, this one included; as many as the machine has (at most 16) if not given. */
+  readonly threads?: number;
+}
+
+/**
+ * Makes the WebAssembly backend.
+ *
+ * @throws {BackendError} Where WebAssembly has no SIMD.
+ */
+export function createWasm(_options: WasmOptions = {}): Backend<number> {
+  const features = detectFeatures();
+  if (!features) throw new BackendError("Cannot use wasm: this engine has no WebAssembly SIMD");
+  const machine = new Machine(features);
+  const { heap } = machine;
+  const copy = (pointer: number, bytes: number): ArrayBuffer => {
+    const result = new ArrayBuffer(bytes);
+    new Uint8Array(result).set(heap.bytes.subarray(pointer, pointer + bytes));
+    return result;
+  };
+  return {
+    name: "wasm",
+    description: features.relaxedSimd ? "relaxed SIMD" : "SIMD",
+    alloc: (bytes) => heap.alloc(bytes),
+    free: (pointer) => heap.free(pointer),
+    write(pointer, data) {
+      heap.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), pointer);
+    },
+    read: (pointer, bytes) => Promise.resolve(copy(pointer, bytes)),
+    readSync: copy,
+    kernels: {},
+    compile: (program) => new WasmProgram(machine, program),
+    lowers: new Set(Object.keys(lowerings)),
+    strided: new Set(["matmul"]),
+  };
+}
