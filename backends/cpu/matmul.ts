@@ -17,8 +17,12 @@ function matrices(shape: Shape, output: Shape): Int32Array {
 
 /** The matrix at `start` as rows one after the other, whichever way it is stored. */
 function asRows(from: Elements, start: number, rows: number, columns: number, transposed: boolean): Float64Array {
-  const strides = transposed ? [1, rows] : [columns, 1];
-  return Float64Array.from(places([rows, columns], strides, start), (place) => from[place]);
+  const [down, right] = transposed ? [1, rows] : [columns, 1];
+  const matrix = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) matrix[i * columns + j] = from[start + i * down + j * right];
+  }
+  return matrix;
 }
 
 const multiply: Kernel<Buffer, MatmulAttrs> = ({ inputs: [a, b], outputs: [y], attrs }) => {
@@ -26,11 +30,12 @@ const multiply: Kernel<Buffer, MatmulAttrs> = ({ inputs: [a, b], outputs: [y], a
   const k = a.shape.at(attrs.transposeA ? -2 : -1)!;
   const left = elements(a), right = elements(b), to = elements(y);
   const lefts = matrices(a.shape, y.shape), rights = matrices(b.shape, y.shape);
+  const row = new Float64Array(n);
   for (let batch = 0; batch < lefts.length; batch++) {
     const A = asRows(left, lefts[batch], m, k, attrs.transposeA);
     const B = asRows(right, rights[batch], k, n, attrs.transposeB);
     for (let i = 0; i < m; i++) {
-      const row = new Float64Array(n);
+      row.fill(0);
       for (let p = 0; p < k; p++) {
         const scale = A[i * k + p];
         for (let j = 0; j < n; j++) row[j] += scale * B[p * n + j];
