@@ -17,7 +17,7 @@ import { add, div, equal, exp, greaterEqual, log, mul, sub, where } from "./elem
 import { max } from "./extremum.ts";
 import { matmul } from "./matmul.ts";
 import { sum, sumTo } from "./reduce.ts";
-import { broadcastTo, expandDims, squeeze } from "./shape.ts";
+import { broadcastTo, expandDims, reshape, slice, squeeze } from "./shape.ts";
 
 /** Attributes of {@linkcode attentionOp} and {@linkcode attentionGradOp}. */
 export interface AttentionAttrs {
@@ -33,10 +33,15 @@ export interface AttentionAttrs {
 function scoresOf(q: Tensor, k: Tensor, mask: Tensor | null, { causal, scale }: AttentionAttrs): Tensor {
   let scores = mul(matmul(q, k, { transposeB: true }), scale);
   if (mask) scores = mask.dtype === "bool" ? where(mask, scores, -Infinity) : add(scores, mask);
-  if (!causal) return scores;
-  const [T, S] = scores.shape.slice(-2);
-  const row = iota([T, 1], 0, "i32", q.backend), column = iota([1, S], 1, "i32", q.backend);
-  return where(greaterEqual(add(row, S - T), column), scores, -Infinity);
+  return causal ? where(causalMask(scores), scores, -Infinity) : scores;
+}
+
+/** Where key j is at most `i + S - T` for query i, in the shape of the scores: a comparison of two views of one count. */
+function causalMask({ shape, backend }: Tensor): Tensor {
+  const [T, S] = shape.slice(-2), count = iota([Math.max(T, S)], 0, "i32", backend);
+  const row = reshape(slice(count, Math.max(S - T, 0), Math.max(T, S)), [T, 1]);
+  const column = slice(count, Math.max(T - S, 0), Math.max(T, S));
+  return greaterEqual(broadcastTo(row, shape), broadcastTo(column, shape));
 }
 
 const ROW = { axis: -1, keepDims: true } as const;

@@ -125,13 +125,14 @@ export const permutationOp: Op<1, { readonly count: number }> = {
   // sorting by 32 random bits, repeated until no two elements are likely to have had equal bits every time
   body([words], { count }) {
     const rounds = Math.ceil(3 * Math.log(Math.max(1, count)) / Math.log(2 ** 32 - 1));
-    let order = iota([count], 0, "i32", words.backend), next = words;
+    let order: Tensor | null = null, next = words;
     for (let round = 0; round < rounds; round++) {
       const [kept, used] = twoKeys(next);
-      order = gather(order, argsort(bitsOf(used, [count])));
+      const places = argsort(bitsOf(used, [count]));
+      order = order ? gather(order, places) : places;
       next = kept;
     }
-    return order;
+    return order ?? iota([count], 0, "i32", words.backend);
   },
 };
 

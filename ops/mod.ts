@@ -57,15 +57,8 @@ export {
 export { argsort, sort, type SortOptions, topK, type TopKOptions } from "./sort.ts";
 
 export { conv, type ConvOptions, convTranspose, type ConvTransposeOptions } from "./conv.ts";
-export {
-  avgPool,
-  type AvgPoolOptions,
-  globalAvgPool,
-  maxPool,
-  type MaxPoolOptions,
-  upsample,
-  type UpsampleOptions,
-} from "./pool.ts";
+export { avgPool, type AvgPoolOptions, globalAvgPool, maxPool, type MaxPoolOptions } from "./pool.ts";
+export { upsample, type UpsampleOptions } from "./upsample.ts";
 export { type Padding, type PerAxis, type SlidingOptions } from "./window.ts";
 
 export { elu, gelu, leakyRelu, relu, silu, softplus } from "./activation.ts";

@@ -1,8 +1,8 @@
 /**
- * Pooling and upsampling, over one or two spatial axes.
+ * Pooling over one or two spatial axes.
  *
  * Primitives: {@linkcode maxPoolOp} with {@linkcode maxPoolIndicesOp} for its gradient, and {@linkcode sumPoolOp} with
- * its adjoint {@linkcode sumPoolGradOp}; the average is a sum divided by counts.
+ * its adjoint {@linkcode sumPoolGradOp}; the average, a composite, is a sum divided by counts.
  *
  * @module
  */
@@ -12,12 +12,11 @@ import { bind, type Op } from "../core/op.ts";
 import { show, size, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { iota, zerosLike } from "./create.ts";
-import { abs, add, cast, clamp, div, floor, mul, sub } from "./elementwise.ts";
+import { add, cast, div, mul, sub } from "./elementwise.ts";
 import { max, min } from "./extremum.ts";
-import { gather, scatterAdd } from "./index.ts";
-import { matmul } from "./matmul.ts";
+import { scatterAdd } from "./index.ts";
 import { mean } from "./reduce.ts";
-import { broadcastTo, expandDims, reshape, squeeze } from "./shape.ts";
+import { expandDims, reshape, squeeze } from "./shape.ts";
 import {
   extent,
   type Pair,
@@ -127,7 +126,7 @@ function resolvePool(
 }
 
 /** Applies a pool to `[B, C, L]` or `[B, C, H, W]`. */
-function slide(op: Op<1, PoolAttrs>, x: Tensor, attrs: PoolAttrs, axes: number): Tensor {
+function slide<A>(op: Op<1, A>, x: Tensor, attrs: A, axes: number): Tensor {
   return axes === 1 ? squeeze(bind(op, [expandDims(x, 2)], attrs), 2) : bind(op, [x], attrs);
 }
 
@@ -155,14 +154,34 @@ export function maxPool(x: Tensor, size: PerAxis, options: MaxPoolOptions = {}):
   return slide(maxPoolOp, x, attrs, axes);
 }
 
-/** How many elements each window averages: along one axis, as `[places]`. */
-function counts(x: Tensor, attrs: PoolAttrs, axis: 0 | 1, after: number, includePad: boolean): Tensor {
-  const [before] = attrs.padding[axis], { [axis]: stride } = attrs.stride, { [axis]: window } = attrs.size;
-  const input = spatial(x.shape), total = places("pool", input, attrs.size, attrs)[axis];
-  const start = sub(mul(iota([total], 0, "f32", x.backend), stride), before);
-  const stop = min(add(start, window), input[axis] + (includePad ? after : 0));
-  return sub(stop, includePad ? start : max(start, 0));
+/** Attributes of {@linkcode avgPoolOp}. */
+export interface AvgPoolAttrs extends PoolAttrs {
+  /** The padding that counts as elements; `padding` may hold more after the end, or as much. */
+  readonly counted: Sliding["padding"];
 }
+
+/** How many elements each window averages along one axis: `[places]`. */
+function counts(x: Tensor, attrs: AvgPoolAttrs, axis: 0 | 1): Tensor {
+  const input = spatial(x.shape), [before, after] = attrs.counted[axis];
+  const total = places("pool", input, attrs.size, attrs)[axis];
+  const step = mul(iota([total], 0, "f32", x.backend), attrs.stride[axis]);
+  const start = sub(step, attrs.padding[axis][0]);
+  return sub(min(add(start, attrs.size[axis]), input[axis] + after), max(start, -before));
+}
+
+/** Mean of each window: its sum divided by the number of its elements that count. */
+export const avgPoolOp: Op<1, AvgPoolAttrs> = {
+  name: "avgPool",
+  infer: ([x], attrs) => pooled(x, attrs),
+  body([x], attrs) {
+    const { counted, ...pool } = attrs;
+    const total = bind(sumPoolOp, [x], pool);
+    const full = pool.padding.every((pair, axis) => pair.every((n, side) => n === counted[axis][side]));
+    if (full) return mul(total, 1 / (pool.size[0] * pool.size[1]));
+    const divisor = mul(expandDims(counts(x, attrs, 0), 1), counts(x, attrs, 1)); // [oh, 1] · [ow]
+    return div(total, cast(divisor, x.dtype));
+  },
+};
 
 /**
  * Mean of each window.
@@ -184,16 +203,9 @@ function counts(x: Tensor, attrs: PoolAttrs, axis: 0 | 1, after: number, include
  * ```
  */
 export function avgPool(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}): Tensor {
-  const { countIncludePad = true } = options;
   const { attrs, padding, axes } = resolvePool(x, size, options);
-  const total = slide(sumPoolOp, x, attrs, axes);
-  const full = attrs.padding.every(([before, after], axis) =>
-    after === padding[axis][1] && (countIncludePad || before + after === 0)
-  );
-  if (full) return mul(total, 1 / (attrs.size[0] * attrs.size[1]));
-  const along = (axis: 0 | 1) => counts(x, attrs, axis, padding[axis][1], countIncludePad);
-  const divisor = axes === 1 ? along(1) : mul(expandDims(along(0), 1), along(1)); // [oh, 1] · [ow]
-  return div(total, cast(divisor, x.dtype));
+  const counted = options.countIncludePad ?? true ? padding : [[0, 0], [0, 0]] as const;
+  return slide(avgPoolOp, x, { ...attrs, counted }, axes);
 }
 
 /**
@@ -212,65 +224,4 @@ export function avgPool(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}):
  */
 export function globalAvgPool(x: Tensor): Tensor {
   return mean(x, { axis: spatialAxes("pool", x) === 1 ? 2 : [2, 3], keepDims: true });
-}
-
-/** How to upsample. */
-export interface UpsampleOptions {
-  /** Outputs per input along each spatial axis; need not be whole. */
-  readonly scale: PerAxis;
-  /** Copy the nearest element (default), or interpolate linearly between pixel centres (corners are not aligned). */
-  readonly mode?: "nearest" | "bilinear";
-}
-
-/** `[outputs, n]`: row i holds the weights of the inputs along `axis` around the centre of output i. */
-function linearWeights(x: Tensor, axis: number, scale: number): Tensor {
-  const n = x.shape[axis], outputs = Math.floor(n * scale);
-  const ratio = outputs === n ? 1 : scale; // an axis that keeps its size is copied, as in PyTorch
-  const centre = sub(div(add(iota([outputs, 1], 0, "f32", x.backend), 0.5), ratio), 0.5);
-  const distance = abs(sub(clamp(centre, { min: 0, max: n - 1 }), iota([1, n], 1, "f32", x.backend)));
-  return cast(max(sub(1, distance), 0), x.dtype);
-}
-
-/** Copies of the nearest elements along one axis, for any scale. */
-function nearest(x: Tensor, axis: number, scale: number): Tensor {
-  const n = x.shape[axis];
-  const source = cast(floor(div(iota([Math.floor(n * scale)], 0, "f32", x.backend), scale)), "i32");
-  return gather(x, min(source, n - 1), { axis });
-}
-
-/**
- * A larger (or smaller) image: each spatial size becomes `floor(n · scale)`, as `torch.nn.functional.interpolate`.
- *
- * @param x `[B, C, L]` or `[B, C, H, W]`, f32 or f16.
- * @throws {ArgumentError} If a scale is not positive.
- * @example
- * ```ts
- * import * as tn from "@tenon/ml";
- * import { assertEquals } from "@std/assert";
- *
- * await tn.use("cpu");
- * const x = tn.tensor([[[0, 4]]]); // [1, 1, 2]
- * assertEquals(await tn.upsample(x, { scale: 2 }).array(), [[[0, 0, 4, 4]]]);
- * assertEquals(await tn.upsample(x, { scale: 2, mode: "bilinear" }).array(), [[[0, 1, 3, 4]]]);
- * ```
- */
-export function upsample(x: Tensor, { scale, mode = "nearest" }: UpsampleOptions): Tensor {
-  const axes = spatialAxes("upsample", x);
-  const scales = typeof scale === "number" ? new Array<number>(axes).fill(scale) : scale;
-  if (scales.length !== axes || scales.some((s) => !(s > 0 && s < Infinity))) {
-    throw new ArgumentError(`Cannot upsample ${show(x.shape)} by ${show(scales)}: it takes ${axes} positive numbers`);
-  }
-  if (mode !== "nearest" && mode !== "bilinear") {
-    throw new ArgumentError(`Cannot upsample in mode "${mode}": it must be "nearest" or "bilinear"`);
-  }
-  if (mode === "bilinear") {
-    const weights = scales.map((s, axis) => linearWeights(x, 2 + axis, s));
-    const wide = matmul(x, weights[axes - 1], { transposeB: true }); // [B, C, H, W'] or [B, C, L']
-    return axes === 1 ? wide : matmul(weights[0], wide); // [B, C, H', W']
-  }
-  if (!scales.every(Number.isInteger)) return scales.reduce((y, s, axis) => nearest(y, 2 + axis, s), x);
-  const [batch, channels, ...sizes] = x.shape;
-  const apart = [batch, channels, ...sizes.flatMap((n) => [n, 1])]; // [B, C, H, 1, W, 1]
-  const copies = broadcastTo(reshape(x, apart), [batch, channels, ...sizes.flatMap((n, axis) => [n, scales[axis]])]);
-  return reshape(copies, [batch, channels, ...sizes.map((n, axis) => n * scales[axis])]);
 }

@@ -14,7 +14,7 @@ import { type Shape, show, size, type Spec, validateShape } from "../core/shape.
 import type { Tensor } from "../core/tensor.ts";
 import { add, equal, or, shiftLeft, shiftRight, where, xor } from "./elementwise.ts";
 import { iota } from "./create.ts";
-import { reshape, slice } from "./shape.ts";
+import { broadcastTo, reshape, slice } from "./shape.ts";
 
 /** Where random numbers come from: two words, u32 `[2]`. A plain object, so keys pass through trees and `compile`. */
 export interface Key {
@@ -33,7 +33,8 @@ function rotate(x: Tensor, bits: number): Tensor {
 
 /** The two random words of the key `[2]` at the counters `(0, counter)`, in the counter's shape. */
 export function threefry(key: Tensor, counter: Tensor): [Tensor, Tensor] {
-  const [k0, k1] = [0, 1].map((word) => reshape(slice(key, word, word + 1), []));
+  // all in one shape, so that one fused kernel takes in everything
+  const [k0, k1] = [0, 1].map((word) => broadcastTo(reshape(slice(key, word, word + 1), []), counter.shape));
   const schedule = [k0, k1, xor(xor(k0, k1), PARITY)];
   let x = k0, y = add(counter, k1); // the counter's high word is 0
   for (let group = 0; group < 5; group++) {
@@ -70,8 +71,8 @@ export const randomBitsOp: Op<1, RandomBitsAttrs> = {
     return { shape, dtype: "u32" };
   },
   body([key], { shape }) {
-    const [x, y] = threefry(key, iota([size(shape)], 0, "u32", key.backend));
-    return reshape(xor(x, y), shape);
+    const [x, y] = threefry(key, reshape(iota([size(shape)], 0, "u32", key.backend), shape));
+    return xor(x, y);
   },
 };
 
