@@ -69,8 +69,8 @@ export const convOp: Op<2, ConvAttrs> = {
     const [batch, channels] = x.shape, [outputs, perGroup] = w.shape;
     if (channels !== perGroup * attrs.groups) {
       throw new ShapeError(
-        `Cannot convolve ${show(x.shape)} with ${show(w.shape)} in groups of ${attrs.groups}: ` +
-          `the input has ${channels} channels, the filter takes ${perGroup * attrs.groups}`,
+        `Cannot convolve ${show(x.shape)} with ${show(w.shape)}: the input has ${channels} channels, ` +
+          `the filter takes ${perGroup}${attrs.groups === 1 ? "" : ` in each of ${attrs.groups} groups`}`,
       );
     }
     requireDivisible(action, "output", outputs, attrs.groups);
@@ -242,8 +242,14 @@ export function convTranspose(x: Tensor, w: Tensor, options: ConvTransposeOption
     }
     if (padding === "same") return full[axis] + extra[axis];
     const [before, after] = sliding.padding[axis];
-    return (input[axis] - 1) * steps[axis] - before - after + extent(window[axis], sliding.dilation[axis]) +
+    const size = (input[axis] - 1) * steps[axis] - before - after + extent(window[axis], sliding.dilation[axis]) +
       extra[axis];
+    if (size < 1) {
+      throw new ShapeError(
+        `Cannot ${action} ${show(x.shape)} with ${show(w.shape)}: the padding leaves a size of ${size}`,
+      );
+    }
+    return size;
   };
   const attrs = { ...sliding, groups, inputSize: [along(0), along(1)] as const };
   return finish(action, bind(convInputGradOp, [lift(x), lift(w)], attrs), axes, bias);

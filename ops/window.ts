@@ -95,6 +95,9 @@ export function resolveSliding(
     const along = (axis: 0 | 1) => samePadding(input[axis], extent(size[axis], dilation[axis]), stride[axis]);
     return { stride, dilation, padding: [along(0), along(1)] };
   }
+  if (typeof padding === "string" && padding !== "valid") {
+    throw new ArgumentError(`Cannot ${action} with padding "${padding}": it must be numbers, "same" or "valid"`);
+  }
   return { stride, dilation, padding: pairs(action, padding === "valid" ? 0 : padding, axes) };
 }
 
