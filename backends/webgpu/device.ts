@@ -1,0 +1,171 @@
+/**
+ * The GPU: its limits, its pipelines, the encoder that the ops of one turn share, and what to do when it is gone.
+ *
+ * @module
+ */
+import { BackendError, DeviceLostError } from "../../core/errors.ts";
+
+const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups" as GPUFeatureName, "timestamp-query"];
+
+/** Dispatches recorded before they are handed to the GPU without waiting for the end of the turn. */
+const MAX_PENDING = 512;
+
+/** How a pipeline sees a buffer; `turn` is a uniform whose offset is given with each dispatch. */
+export type Access = "read" | "write" | "uniform" | "turn";
+
+/** A device with everything on it that is made once. */
+export class Device {
+  readonly limits: GPUSupportedLimits;
+  /** Whether the adapter runs on the CPU: lanes are SIMD lanes there, and a workgroup is one thread. */
+  readonly software: boolean;
+  readonly description: string;
+  readonly timestamps: boolean;
+  readonly #layouts = new Map<string, GPUBindGroupLayout>();
+  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #errors: string[] = [];
+  readonly #gone: Promise<never>;
+  #lost: DeviceLostError | null = null;
+  #encoder: GPUCommandEncoder | null = null;
+  #pass: GPUComputePassEncoder | null = null;
+  #pending = 0;
+  /** Counts submissions: a buffer last used in the current one may not be overwritten by the host before it is sent. */
+  epoch = 1;
+
+  constructor(readonly gpu: GPUDevice, info: GPUAdapterInfo) {
+    this.limits = gpu.limits;
+    this.description = [info.description || info.device || info.vendor || "unnamed adapter"].join();
+    this.software = /llvmpipe|swiftshader|basic render/i.test(`${info.description} ${info.device}`);
+    this.timestamps = gpu.features.has("timestamp-query");
+    gpu.addEventListener("uncapturederror", (event) => {
+      event.preventDefault?.();
+      this.#errors.push((event as GPUUncapturedErrorEvent).error.message);
+    });
+    this.#gone = gpu.lost.then(({ reason, message }) => {
+      this.#lost = new DeviceLostError(
+        `Cannot use the GPU any more: the device was lost (${
+          reason || "unknown"
+        }: ${message}), and its tensors with it`,
+      );
+      throw this.#lost;
+    });
+    this.#gone.catch(() => {});
+  }
+
+  /** Throws once the device is lost. */
+  check(): void {
+    if (this.#lost) throw this.#lost;
+  }
+
+  /** Throws the first error that the GPU reported since the last call. */
+  checkErrors(): void {
+    this.check();
+    const [first] = this.#errors.splice(0);
+    if (first) throw new BackendError(`Cannot trust what webgpu computed: ${first}`);
+  }
+
+  /** `promise`, or a DeviceLostError as soon as the device is gone. */
+  async orLost<T>(promise: Promise<T>): Promise<T> {
+    try {
+      return await Promise.race([promise, this.#gone]);
+    } catch (error) {
+      await Promise.resolve();
+      throw this.#lost ?? error;
+    }
+  }
+
+  /** The layout of a bind group. */
+  layout(accesses: readonly Access[]): GPUBindGroupLayout {
+    const key = accesses.join();
+    let layout = this.#layouts.get(key);
+    if (!layout) {
+      const types = { read: "read-only-storage", write: "storage", uniform: "uniform", turn: "uniform" } as const;
+      layout = this.gpu.createBindGroupLayout({
+        label: key,
+        entries: accesses.map((access, binding) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type: types[access], hasDynamicOffset: access === "turn" },
+        })),
+      });
+      this.#layouts.set(key, layout);
+    }
+    return layout;
+  }
+
+  /** The pipeline of a shader; equal texts share one. */
+  pipeline(name: string, code: string, accesses: readonly Access[]): GPUComputePipeline {
+    let pipeline = this.#pipelines.get(code);
+    if (!pipeline) {
+      this.check();
+      pipeline = this.gpu.createComputePipeline({
+        label: name,
+        layout: this.gpu.createPipelineLayout({ label: name, bindGroupLayouts: [this.layout(accesses)] }),
+        compute: { module: this.gpu.createShaderModule({ label: name, code }), entryPoint: "main" },
+      });
+      this.#pipelines.set(code, pipeline);
+    }
+    return pipeline;
+  }
+
+  /** The encoder of this turn. */
+  encoder(): GPUCommandEncoder {
+    this.#pass?.end();
+    this.#pass = null;
+    return this.#open();
+  }
+
+  #open(): GPUCommandEncoder {
+    if (!this.#encoder) {
+      this.check();
+      this.#encoder = this.gpu.createCommandEncoder();
+      queueMicrotask(() => this.#lost ? undefined : this.flush());
+    }
+    return this.#encoder;
+  }
+
+  /** The compute pass of this turn: dispatches see what earlier ones wrote. */
+  pass(): GPUComputePassEncoder {
+    if (++this.#pending > MAX_PENDING) this.flush();
+    this.#pass ??= this.#open().beginComputePass();
+    return this.#pass;
+  }
+
+  /** Hands what was recorded to the GPU. */
+  flush(): void {
+    const encoder = this.#encoder;
+    if (!encoder) return;
+    this.#pass?.end();
+    this.#pass = null;
+    this.#encoder = null;
+    this.#pending = 0;
+    this.epoch++;
+    this.gpu.queue.submit([encoder.finish()]);
+  }
+
+  destroy(): void {
+    this.#encoder = null;
+    this.#pass = null;
+    this.gpu.destroy();
+  }
+}
+
+/** Opens the best adapter with the limits that it really has. */
+export async function openDevice(): Promise<Device> {
+  const gpu = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
+  if (!gpu) throw new BackendError("Cannot use webgpu: this runtime has no navigator.gpu");
+  const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
+  if (!adapter) throw new BackendError("Cannot use webgpu: no adapter was found");
+  const { limits } = adapter;
+  const device = await adapter.requestDevice({
+    requiredFeatures: OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: {
+      maxBufferSize: limits.maxBufferSize,
+      maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
+      maxStorageBuffersPerShaderStage: limits.maxStorageBuffersPerShaderStage,
+      maxComputeWorkgroupStorageSize: limits.maxComputeWorkgroupStorageSize,
+      maxComputeInvocationsPerWorkgroup: limits.maxComputeInvocationsPerWorkgroup,
+      maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
+    },
+  });
+  return new Device(device, adapter.info);
+}

@@ -1,0 +1,244 @@
+/**
+ * Matrix products: every invocation keeps a tile of the output in registers and walks along k.
+ *
+ * Operands are read through any strides; four neighbours at once where they lie side by side. Tiles differ by the
+ * shape of the product; every tile adds the products in the same order, so the choice does not change a bit of the
+ * result. Long k with few tiles is cut into parts that a second kernel adds.
+ *
+ * @module
+ */
+import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
+import { size } from "../../core/shape.ts";
+import { mergeAxes } from "../../core/layout.ts";
+import { emitOutput, outputWidth, sumParts } from "./epilogue.ts";
+import { MAX_TURNS } from "./rows.ts";
+import { type Context, type Kernel, Shader, spread } from "./shader.ts";
+
+/** Rows and columns of an invocation's tile, and invocations along both in a workgroup. */
+export interface Tile {
+  readonly rows: number;
+  readonly columns: number;
+  readonly down: number;
+  readonly across: number;
+}
+
+/** One operand as the kernel reads it: (batch coordinates, i, j), with j along k for A and along n for B. */
+interface Side {
+  readonly buffer: BufferPlan;
+  readonly offset: number;
+  readonly batch: readonly number[];
+  /** Strides along the output's axis (m or n) and along k. */
+  readonly across: number;
+  readonly along: number;
+  /** What is read four at once. */
+  readonly four: "across" | "along" | "none";
+}
+
+/** A product with its axes merged. */
+interface Product {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  readonly batch: readonly number[];
+  readonly a: Side;
+  readonly b: Side;
+  /** Values of k in one turn of the loop. */
+  readonly step: 1 | 4;
+}
+
+interface MatmulAttrs {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+/** Strides over the output's batch axes. */
+function batchStrides({ shape, strides }: Operand, batch: readonly number[]): number[] {
+  const own = shape.length - 2;
+  return batch.map((_, axis) => {
+    const at = axis - (batch.length - own);
+    return at < 0 || shape[at] === 1 ? 0 : strides[at];
+  });
+}
+
+function sideOf(operand: Operand, context: Context, batch: readonly number[], swapped: boolean, k: number): Side {
+  const { strides, offset } = operand;
+  const [outer, inner] = strides.slice(-2);
+  const [across, along] = swapped ? [inner, outer] : [outer, inner];
+  const aligned = (other: number) => offset % 4 === 0 && [other, ...batch].every((stride) => stride % 4 === 0);
+  const four = along === 1 && k % 4 === 0 && aligned(across)
+    ? "along"
+    : across === 1 && aligned(along)
+    ? "across"
+    : "none";
+  return { buffer: context.buffer(operand.buffer), offset, batch, across, along, four };
+}
+
+function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, context: Context): Product {
+  const { transposeA, transposeB } = attrs as MatmulAttrs;
+  const [m, n] = shape.slice(-2);
+  const k = a.shape.at(transposeA ? -2 : -1)!;
+  const lead = shape.slice(0, -2);
+  const merged = mergeAxes(lead, [batchStrides(a, lead), batchStrides(b, lead)]);
+  const left = sideOf(a, context, merged.strides[0], transposeA, k);
+  const right = sideOf(b, context, merged.strides[1], !transposeB, k);
+  const step = left.four === "along" || right.four === "along" ? 4 : 1;
+  return { m, n, k, batch: merged.shape, a: left, b: right, step };
+}
+
+/** Tiles worth trying for a product on this kind of device, the likeliest first. */
+export function candidateTiles({ m, n }: { readonly m: number; readonly n: number }, software: boolean): Tile[] {
+  const fit = (limit: number, sizes: readonly number[]) => sizes.find((s) => s <= limit) ?? sizes.at(-1)!;
+  if (!software) {
+    const tile = { rows: fit(m, [4, 2, 1]), columns: 4 };
+    return [{ ...tile, down: 16, across: 16 }, { ...tile, down: 8, across: 8 }];
+  }
+  // a workgroup is eight SIMD lanes, best side by side along n
+  const rows = m >= 6 ? 8 : m >= 3 ? 4 : m;
+  const columns = n >= 512 || (n >= 128 && m * n >= 65536) ? 16 : n >= 64 ? 8 : 4;
+  const across = n >= 8 * columns ? 8 : n > 2 * columns ? 4 : n > columns ? 2 : 1;
+  return [{ rows, columns, across, down: 8 / across }];
+}
+
+/** Parts that k is cut into, so that there is work for everyone and no loop is too long. */
+function partsOf({ m, n, k, batch, step }: Product, tile: Tile, software: boolean): number {
+  const workgroups = Math.ceil(m / (tile.rows * tile.down)) * Math.ceil(n / (tile.columns * tile.across)) * size(batch);
+  const wanted = Math.ceil((software ? 8 : 256) / workgroups);
+  const useful = Math.min(wanted, Math.floor(k / 256));
+  return Math.max(1, useful, Math.ceil(k / step / MAX_TURNS));
+}
+
+/** The kernels of a matrix product with its epilogue. */
+export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
+  const [{ shape }] = step.outputSpecs;
+  if (size(shape) === 0) return [];
+  const product = productOf(step, context);
+  const [tile] = candidateTiles(product, context.software);
+  const parts = partsOf(product, tile, context.software);
+  if (parts === 1) return [tileKernel(step, context, product, tile, 1, null)];
+  const partials = context.scratch("f32", size(shape) * parts);
+  return [tileKernel(step, context, product, tile, parts, partials), sumParts(step, context, parts, partials)];
+}
+
+/** Where an operand's tile starts. */
+interface Origin {
+  /** First element of the matrix. */
+  readonly base: string;
+  /** First row of A's tile, first column of B's. */
+  readonly first: string;
+  /** First place along k. */
+  readonly k: string;
+}
+
+/** Statements that load `count` places across and `step` along k; returns the scalar at each place. */
+function loadTile(shader: Shader, side: Side, { base, first, k }: Origin, count: number, step: number): string[][] {
+  const { buffer, four, across, along } = side;
+  const times = (value: string, stride: number) => stride === 1 ? value : `(${value}) * ${shader.uniform(stride)}`;
+  const at = (i: number, p: number) =>
+    `${base} + ${times(`${first} + ${i}u`, across)} + ${times(`${k} + ${p}u`, along)}`;
+  const values = Array.from({ length: count }, () => new Array<string>(step));
+  const fours = four === "along" ? step === 4 : four === "across" && count % 4 === 0;
+  for (let i = 0; i < count; i++) {
+    for (let p = 0; p < step; p++) {
+      if (!fours) {
+        values[i][p] = shader.let(shader.load(buffer, "f32", at(i, p), 1), "x");
+      } else if (four === "along" && p === 0) {
+        const name = shader.let(shader.load(buffer, "f32", at(i, 0), 4), "x");
+        for (let lane = 0; lane < 4; lane++) values[i][lane] = `${name}[${lane}]`;
+      } else if (four === "across" && i % 4 === 0) {
+        const name = shader.let(shader.load(buffer, "f32", at(i, p), 4), "x");
+        for (let lane = 0; lane < 4; lane++) values[i + lane][p] = `${name}[${lane}]`;
+      }
+    }
+  }
+  return values;
+}
+
+/** Four scalars as a vector; the very vector where they are its lanes. */
+function vectorOf(scalars: readonly string[]): string {
+  const [whole] = scalars[0].split("[");
+  return scalars.every((scalar, lane) => scalar === `${whole}[${lane}]`) ? whole : `vec4f(${scalars.join(", ")})`;
+}
+
+/** The kernel that computes tiles; part sums go to `partials`. */
+function tileKernel(
+  step: OpStep,
+  context: Context,
+  product: Product,
+  tile: Tile,
+  parts: number,
+  partials: BufferPlan | null,
+): Kernel {
+  const { m, n, k, batch, a, b, step: turn } = product;
+  const { rows, columns, down, across } = tile;
+  const shader = new Shader(step.name, context);
+  const grid = [parts, size(batch), Math.ceil(m / (rows * down)), Math.ceil(n / (columns * across))];
+  const [M, N, K] = [m, n, k].map((value) => shader.let(shader.uniform(value), "size"));
+  shader.add("let workgroup = group.y * groups.x + group.x;");
+  const sizes = grid.map((value) => shader.uniform(value));
+  shader.add(`let tile_column = workgroup % ${sizes[3]};`, `let tile_row = workgroup / ${sizes[3]} % ${sizes[2]};`);
+  shader.add(`let matrix = workgroup / (${sizes[3]} * ${sizes[2]}) % ${sizes[1]};`);
+  shader.add(`let part = workgroup / (${sizes[3]} * ${sizes[2]} * ${sizes[1]});`);
+  // workgroups beyond the last part have nothing to do
+  shader.add(`if (part >= ${sizes[0]}) { return; }`);
+  shader.add(`let row = (tile_row * ${down}u + local.x / ${across}u) * ${rows}u;`);
+  shader.add(`let column = (tile_column * ${across}u + local.x % ${across}u) * ${columns}u;`);
+  const coordinates = matrixOf(shader, batch);
+  const baseA = shader.let(matrixAt(shader, coordinates, a), "base");
+  const baseB = shader.let(matrixAt(shader, coordinates, b), "base");
+  const fragments = columns / 4;
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < fragments; j++) shader.add(`var sum${i}_${j} = vec4f(0.0);`);
+  }
+  const length = shader.uniform(Math.ceil(k / turn / parts) * turn);
+  shader.add(`let k_end = min((part + 1u) * ${length}, ${K});`);
+  shader.add(`for (var k = part * ${length}; k < k_end; k += ${turn}u) {`);
+  const left = loadTile(shader, a, { base: baseA, first: "row", k: "k" }, rows, turn);
+  const right = loadTile(shader, b, { base: baseB, first: "column", k: "k" }, columns, turn);
+  for (let p = 0; p < turn; p++) {
+    for (let j = 0; j < fragments; j++) {
+      const vector = shader.let(vectorOf([0, 1, 2, 3].map((lane) => right[4 * j + lane][p])), "y");
+      for (let i = 0; i < rows; i++) shader.add(`sum${i}_${j} = fma(vec4f(${left[i][p]}), ${vector}, sum${i}_${j});`);
+    }
+  }
+  shader.add("}");
+  shader.globals.push(`var<private> tile: array<vec4f, ${rows * fragments}>;`);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < fragments; j++) shader.add(`tile[${i * fragments + j}] = sum${i}_${j};`);
+  }
+  const width = partials ? (n % 4 === 0 ? 4 : 1) : outputWidth(step, context, n);
+  shader.add(`for (var f = 0u; f < ${rows * fragments}u; f++) {`);
+  shader.add(`let r = row + f / ${fragments}u;`, `let c = column + f % ${fragments}u * 4u;`);
+  shader.add(`if (r >= ${M} || c >= ${N}) { continue; }`);
+  if (width === 1) shader.add(`for (var lane = 0u; lane < min(4u, ${N} - c); lane++) {`);
+  const lane = width === 1 ? " + lane" : "";
+  const at = shader.let(`(matrix * ${M} + r) * ${N} + c${lane}`, "at");
+  const value = { name: shader.let(width === 1 ? "tile[f][lane]" : "tile[f]"), width } as const;
+  if (partials) {
+    const place = `part * ${shader.uniform(size(batch) * m * n)} + ${at}`;
+    shader.add(shader.store(partials, "f32", place, value.name, width));
+  } else {
+    emitOutput(shader, step, at, value);
+  }
+  if (width === 1) shader.add("}");
+  shader.add("}");
+  return shader.finish(spread(grid.reduce((x, y) => x * y)), [across * down, 1]);
+}
+
+/** Coordinates along the batch axes of this workgroup's matrix. */
+function matrixOf(shader: Shader, batch: readonly number[]): string[] {
+  const coordinates = new Array<string>(batch.length);
+  let rest = "matrix";
+  for (let axis = batch.length - 1; axis > 0; axis--) {
+    const n = shader.uniform(batch[axis]);
+    coordinates[axis] = shader.let(`${rest} % ${n}`, "c");
+    rest = shader.let(`${rest} / ${n}`, "q");
+  }
+  if (batch.length > 0) coordinates[0] = rest;
+  return coordinates;
+}
+
+/** First element of an operand's matrix. */
+function matrixAt(shader: Shader, coordinates: readonly string[], { batch, offset }: Side): string {
+  const terms = coordinates.map((c, axis) => `${c} * ${shader.uniform(batch[axis])}`);
+  return [...terms, shader.uniform(offset)].join(" + ");
+}

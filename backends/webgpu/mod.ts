@@ -1,0 +1,43 @@
+/**
+ * The WebGPU backend: WGSL generated from the scalar table, one recording for a whole program.
+ *
+ * @module
+ */
+import type { Backend } from "../../core/backend.ts";
+import { openDevice } from "./device.ts";
+import { Memory, type WebgpuBuffer } from "./memory.ts";
+import { OPS } from "./ops.ts";
+import { WebgpuProgram } from "./program.ts";
+
+/** Bindings of a kernel that are no data: its numbers come from a uniform buffer, so none is lost. */
+const STRIDED: ReadonlySet<string> = new Set(["matmul"]);
+
+/** A WebGPU backend; `destroy` gives the device back. */
+export interface WebgpuBackend extends Backend<WebgpuBuffer> {
+  /** Ends the device; tensors on it are lost. */
+  destroy(): void;
+}
+
+/**
+ * Opens a WebGPU device and makes a backend of it.
+ *
+ * @throws {BackendError} If the runtime has no WebGPU or no adapter.
+ */
+export async function createWebgpu(): Promise<WebgpuBackend> {
+  const device = await openDevice();
+  const memory = new Memory(device);
+  return {
+    name: "webgpu",
+    description: device.description,
+    alloc: (bytes) => memory.alloc(bytes),
+    free: (buffer) => memory.free(buffer),
+    write: (buffer, data) => memory.write(buffer, data),
+    read: (buffer, bytes) => memory.read(buffer, bytes),
+    kernels: {},
+    compile: (program) => new WebgpuProgram(program, memory),
+    lowers: new Set(Object.keys(OPS)),
+    strided: STRIDED,
+    maxBuffers: device.limits.maxStorageBuffersPerShaderStage,
+    destroy: () => device.destroy(),
+  };
+}

@@ -1,0 +1,198 @@
+/**
+ * Programs on the GPU: every step lowered to kernels once, then replayed as one recording.
+ *
+ * ```text
+ *  Step ── map.., rows.., matmul.. ──> Kernel { text, bindings, numbers, groups } ──> Launch { pipeline, bind groups }
+ * ```
+ *
+ * @module
+ */
+import type { Executable, KernelTime } from "../../core/backend.ts";
+import { BackendError } from "../../core/errors.ts";
+import { bytesPerElement, type DType } from "../../core/dtype.ts";
+import type { BufferPlan, OpStep, Program, Step } from "../../core/program.ts";
+import { Launch, type Resolve, type Turns } from "./launch.ts";
+import type { Memory, WebgpuBuffer } from "./memory.ts";
+import { OPS } from "./ops.ts";
+import { lowerMap } from "./region.ts";
+import { lowerRows } from "./rows.ts";
+import type { Context, Home, Kernel } from "./shader.ts";
+
+/** Programs of more steps than this have their sizes written into the text: fewer instructions, more texts. */
+const SHARED_STEPS = 4;
+
+/** A lowered step. */
+type Item = Launch | {
+  readonly loop: number;
+  readonly length: number;
+  readonly reverse: boolean;
+  readonly items: readonly Item[];
+};
+
+/** Counts the steps that write each buffer. */
+function countWriters(steps: readonly Step[], writers: Map<number, number>): Map<number, number> {
+  for (const step of steps) {
+    if (step.kind === "loop") countWriters(step.steps, writers);
+    else for (const output of new Set(step.outputs)) writers.set(output, (writers.get(output) ?? 0) + 1);
+  }
+  return writers;
+}
+
+/** What lowerings may ask of a program; hands out scratch memory behind its arena. */
+class ProgramContext implements Context {
+  readonly shared: boolean;
+  readonly software: boolean;
+  readonly maxBindingBytes: number;
+  readonly #writers: ReadonlyMap<number, number>;
+  #used = 0;
+  /** Most scratch memory that any step needs. */
+  scratchBytes = 0;
+
+  constructor(readonly program: Program, { device, largest }: Memory) {
+    this.shared = program.steps.length <= SHARED_STEPS;
+    this.software = device.software;
+    this.maxBindingBytes = largest;
+    this.#writers = countWriters(program.steps, new Map());
+  }
+
+  buffer(index: number): BufferPlan {
+    return this.program.buffers[index];
+  }
+
+  soleWriter(index: number): boolean {
+    return this.#writers.get(index) === 1;
+  }
+
+  scratch(dtype: DType, count: number): BufferPlan {
+    const bytes = Math.ceil((count * bytesPerElement(dtype)) / 256) * 256;
+    const offset = this.program.arenaBytes + this.#used;
+    this.#used += bytes;
+    this.scratchBytes = Math.max(this.scratchBytes, this.#used);
+    return { bytes, dtype, place: { kind: "arena", offset } };
+  }
+
+  /** Starts a step: scratch memory is free again. */
+  begin(): void {
+    this.#used = 0;
+  }
+}
+
+function lowerOp(step: OpStep, context: Context): Kernel[] {
+  const lower = OPS[step.op as keyof typeof OPS];
+  if (!lower) throw new BackendError(`Cannot run "${step.op}" on webgpu: it has no such kernel`);
+  return lower(step, context);
+}
+
+/** A program made ready for the GPU. */
+export class WebgpuProgram implements Executable<WebgpuBuffer> {
+  readonly #items: readonly Item[];
+  readonly #arenaBytes: number;
+  readonly #turns: Turns = new Map();
+
+  constructor(program: Program, readonly memory: Memory) {
+    const context = new ProgramContext(program, memory);
+    const lengths = new Map<number, number>();
+    this.#items = this.#lower(program.steps, context, lengths);
+    this.#arenaBytes = program.arenaBytes + context.scratchBytes;
+  }
+
+  #lower(steps: readonly Step[], context: ProgramContext, lengths: Map<number, number>): Item[] {
+    return steps.flatMap((step): Item[] => {
+      if (step.kind === "loop") {
+        const { loop, length, reverse } = step;
+        lengths.set(loop, length);
+        return [{ loop, length, reverse, items: this.#lower(step.steps, context, lengths) }];
+      }
+      context.begin();
+      const kernels = step.kind === "op"
+        ? lowerOp(step, context)
+        : step.region.inner.length > 0
+        ? lowerRows(step, context)
+        : lowerMap(step, context);
+      return kernels.map((kernel) => new Launch(kernel, this.memory, lengths));
+    });
+  }
+
+  run(inputs: readonly WebgpuBuffer[], outputs: readonly WebgpuBuffer[]): void {
+    const { memory, memory: { device } } = this;
+    device.check();
+    this.#withArena(inputs, outputs, (resolve) => {
+      this.#each(this.#items, (launch) => launch.record(device.pass(), resolve, this.#turns));
+    });
+    for (const buffer of [...inputs, ...outputs]) if (buffer) buffer.epoch = memory.device.epoch;
+  }
+
+  /** The arena is borrowed from the pool for the run: work is ordered, so others may have it in between. */
+  #withArena<T>(inputs: readonly WebgpuBuffer[], outputs: readonly WebgpuBuffer[], f: (resolve: Resolve) => T): T {
+    const { memory } = this;
+    const arena = this.#arenaBytes > 0
+      ? memory.alloc(this.#arenaBytes, memory.device.limits.maxBufferSize)
+      : memory.nothing;
+    const resolve = (place: Home) =>
+      (place.kind === "arena" ? arena : place.kind === "input" ? inputs[place.index] : outputs[place.index]) ??
+        memory.nothing;
+    try {
+      return f(resolve);
+    } finally {
+      arena.epoch = memory.device.epoch;
+      if (this.#arenaBytes > 0) memory.free(arena);
+    }
+  }
+
+  #each(items: readonly Item[], f: (launch: Launch) => void): void {
+    for (const item of items) {
+      if (item instanceof Launch) {
+        f(item);
+        continue;
+      }
+      const { loop, length, reverse } = item;
+      for (let turn = 0; turn < length; turn++) {
+        this.#turns.set(loop, reverse ? length - 1 - turn : turn);
+        this.#each(item.items, f);
+      }
+    }
+  }
+
+  /** Runs the program with every kernel timed by the GPU, or by the clock where it has no timer. */
+  async profile(inputs: readonly WebgpuBuffer[], outputs: readonly WebgpuBuffer[]): Promise<KernelTime[]> {
+    const { device } = this.memory;
+    if (device.timestamps) {
+      const { Stopwatch } = await import("./stopwatch.ts");
+      const stopwatch = new Stopwatch(this.memory);
+      this.#withArena(inputs, outputs, (resolve) => {
+        this.#each(this.#items, (launch) => {
+          const pass = stopwatch.pass(launch.name);
+          launch.record(pass, resolve, this.#turns);
+          pass.end();
+        });
+      });
+      return stopwatch.times();
+    }
+    const waits: { name: string; start: number; done: Promise<number> }[] = [];
+    const begin = performance.now();
+    this.#withArena(inputs, outputs, (resolve) => {
+      this.#each(this.#items, (launch) => {
+        const start = performance.now() - begin;
+        launch.record(device.pass(), resolve, this.#turns);
+        device.flush();
+        const done = device.gpu.queue.onSubmittedWorkDone().then(() => performance.now() - begin);
+        waits.push({ name: launch.name, start, done });
+      });
+    });
+    let before = 0;
+    const times: KernelTime[] = [];
+    for (const { name, start, done } of waits) {
+      const from = Math.max(start, before);
+      before = await device.orLost(done);
+      times.push({ name, start: from, duration: Math.max(0, before - from) });
+    }
+    return times;
+  }
+
+  dispose(): void {
+    const free = (items: readonly Item[]): void => {
+      for (const item of items) item instanceof Launch ? item.dispose() : free(item.items);
+    };
+    free(this.#items);
+  }
+}

@@ -1,0 +1,351 @@
+/**
+ * Regions with inner axes: rows that are reduced, once or several times, and what is computed from the reductions.
+ *
+ * ```text
+ *  softmax:  pass 0  m = max x        pass 1  s = sum exp(x - m)        last  y = exp(x - m) / s
+ * ```
+ *
+ * A row is read once a pass, by one invocation or by several that combine their parts in workgroup memory; few rows
+ * that are very long are cut into chunks that a second kernel combines. The order of every sum is fixed.
+ *
+ * @module
+ */
+import { BackendError } from "../../core/errors.ts";
+import type { BufferPlan, Instr, Region, RegionStep, Store } from "../../core/program.ts";
+import { identityOf } from "../../core/scalar.ts";
+import { size } from "../../core/shape.ts";
+import type { Width } from "./math.ts";
+import { coordinatesOf, Evaluator, type Value, widen } from "./region.ts";
+import { COMBINE, laneOf, typeName } from "./scalar.ts";
+import { type Context, type Kernel, Shader, spread } from "./shader.ts";
+
+/** llvmpipe ends an invocation, silently, after 65,535 loop turns. */
+export const MAX_TURNS = 60000;
+
+type Reduce = Extract<Instr, { kind: "reduce" }> & { readonly index: number };
+
+/** How the work on rows is divided. */
+interface Layout {
+  /** Axis along which four lanes lie, or -1. */
+  readonly laneAxis: number;
+  readonly lanes: "inner" | "outer" | "none";
+  /** Invocations that share a row. */
+  readonly threads: number;
+  /** Rows (or fours of rows) that a workgroup works on. */
+  readonly rows: number;
+  /** Neighbouring invocations work on neighbouring rows, not on neighbouring places of a row. */
+  readonly columns: boolean;
+  /** Chunks that a row is cut into. */
+  readonly chunks: number;
+}
+
+/** What a region does at which level. */
+interface Analysis {
+  readonly passes: readonly (readonly Reduce[])[];
+  /** Passes that must be done before an instruction can be computed. */
+  readonly level: readonly number[];
+  readonly isRow: readonly boolean[];
+  readonly fullStores: readonly Store[];
+  readonly rowStores: readonly Store[];
+}
+
+function analyze({ outer, inner, body, stores }: Region): Analysis {
+  const level: number[] = [], isRow: boolean[] = [];
+  const passes: Reduce[][] = [];
+  const overInner = (strides: readonly number[]) => inner.some((_, i) => strides[outer.length + i] !== 0);
+  body.forEach((instr, index) => {
+    const args = instr.kind === "scalar" ? instr.args : instr.kind === "reduce" ? [instr.arg] : [];
+    const before = Math.max(0, ...args.map((arg) => level[arg]));
+    if (instr.kind === "reduce") (passes[before] ??= []).push({ ...instr, index });
+    level.push(instr.kind === "reduce" ? before + 1 : before);
+    isRow.push(
+      instr.kind === "scalar"
+        ? args.every((arg) => isRow[arg])
+        : instr.kind === "load" || instr.kind === "index"
+        ? !overInner(instr.strides)
+        : true,
+    );
+  });
+  const full = (store: Store) => !isRow[store.value] || overInner(store.strides);
+  return {
+    passes: Array.from(passes, (pass) => pass ?? []),
+    level,
+    isRow,
+    fullStores: stores.filter(full),
+    rowStores: stores.filter((store) => !full(store)),
+  };
+}
+
+/** The axis along which most of what is read at full level lies side by side. */
+function chooseLanes(
+  { outer, inner, body }: Region,
+  { isRow }: Analysis,
+): Pick<Layout, "laneAxis" | "lanes" | "columns"> {
+  const last = outer.length + inner.length - 1;
+  let inside = 0, outside = 0;
+  body.forEach((instr, i) => {
+    if (instr.kind !== "load" || isRow[i]) return;
+    if (instr.strides[last] === 1) inside++;
+    else if (instr.strides[outer.length - 1] === 1) outside++;
+  });
+  const columns = outside > inside;
+  if (columns && outer.at(-1)! % 4 === 0) return { laneAxis: outer.length - 1, lanes: "outer", columns };
+  if (!columns && inside > 0 && inner.at(-1)! % 4 === 0) return { laneAxis: last, lanes: "inner", columns };
+  return { laneAxis: -1, lanes: "none", columns };
+}
+
+const powerOf2 = (n: number) => 2 ** Math.ceil(Math.log2(Math.max(1, n)));
+
+/** Invocations per row and rows per workgroup: enough of both to keep the device busy. */
+function chooseLayout(name: string, region: Region, analysis: Analysis, context: Context): Layout {
+  const lanes = chooseLanes(region, analysis);
+  const rows = size(region.outer) / (lanes.lanes === "outer" ? 4 : 1);
+  const length = Math.ceil(size(region.inner) / (lanes.lanes === "inner" ? 4 : 1));
+  const loops = analysis.passes.length + (analysis.fullStores.length > 0 ? 1 : 0);
+  const splittable = analysis.passes.length === 1 && analysis.fullStores.length === 0;
+  const [busy, width, most] = context.software ? [64, 8, 256] : [16384, lanes.columns ? 32 : 64, 256];
+  let threads = Math.min(most, powerOf2(busy / rows), powerOf2(length / 4));
+  if (rows >= busy / 2) threads = context.software || length <= 16 ? 1 : Math.min(threads, 8);
+  threads = Math.min(most, Math.max(threads, powerOf2((length * loops) / MAX_TURNS)));
+  let chunks = 1;
+  if (splittable && rows * threads < busy * 16 && length / threads > 1024) {
+    chunks = Math.min(1024, Math.ceil(length / threads / 512), Math.max(2, Math.ceil((busy * 16) / (rows * threads))));
+    chunks = Math.max(chunks, Math.ceil(length / threads / MAX_TURNS));
+  }
+  if ((length / threads / chunks) * loops > MAX_TURNS || chunks > MAX_TURNS) {
+    throw new BackendError(
+      `Cannot run ${name} on webgpu: rows of ${size(region.inner)} are too long for one workgroup`,
+    );
+  }
+  return { ...lanes, threads, chunks, rows: threads === 1 ? width : Math.max(1, Math.floor(width / threads)) };
+}
+
+/** The kernels of a region with inner axes. */
+export function lowerRows(step: RegionStep, context: Context): Kernel[] {
+  const { region } = step;
+  if (size(region.outer) === 0) return [];
+  const analysis = analyze(region);
+  const layout = chooseLayout(step.name, region, analysis, context);
+  if (layout.chunks === 1) return [new RowKernel(step, context, analysis, layout).whole()];
+  const width = layout.lanes === "outer" ? 4 : 1;
+  const partials = analysis.passes[0].map(({ dtype }) =>
+    context.scratch(laneOf(dtype), size(region.outer) * layout.chunks)
+  );
+  return [
+    new RowKernel(step, context, analysis, layout).chunk(partials, width),
+    new RowKernel(step, context, analysis, { ...layout, threads: 1, rows: 8 }).combine(partials, width),
+  ];
+}
+
+/** One kernel over rows, while it is written. */
+class RowKernel {
+  readonly shader: Shader;
+  readonly region: Region;
+  readonly evaluator: Evaluator;
+  /** Number of this invocation among those that share its row. */
+  #thread = "0u";
+  #row = "";
+  #outer: readonly string[] = [];
+  readonly width: Width;
+
+  constructor(step: RegionStep, readonly context: Context, readonly analysis: Analysis, readonly layout: Layout) {
+    this.shader = new Shader(step.name, context);
+    this.region = step.region;
+    this.width = layout.lanes === "none" ? 1 : 4;
+    const buffers = (numbers: readonly number[]) => numbers.map((number) => context.buffer(number));
+    this.evaluator = new Evaluator(this.shader, step.region, buffers(step.inputs), buffers(step.outputs), {
+      coordinates: [],
+      laneAxis: layout.laneAxis,
+      width: this.width,
+    });
+  }
+
+  /** Rows, in fours where lanes lie across them. */
+  private get rowCount(): number {
+    return size(this.region.outer) / (this.layout.lanes === "outer" ? 4 : 1);
+  }
+
+  /** Places of a row, in fours where lanes lie along it. */
+  private get length(): number {
+    return size(this.region.inner) / (this.layout.lanes === "inner" ? 4 : 1);
+  }
+
+  /** Names this invocation's row and its place in it; `count` units of work are shared out. */
+  private begin(count: number): void {
+    const { shader, layout: { threads, rows, columns } } = this;
+    shader.add("let workgroup = group.y * groups.x + group.x;");
+    if (threads === 1) {
+      shader.add(`let row = workgroup * ${rows}u + local.x;`, `if (row >= ${shader.num(count)}) { return; }`);
+    } else {
+      const [row, thread] = columns
+        ? [`local.x % ${rows}u`, `local.x / ${rows}u`]
+        : [`local.x / ${threads}u`, `local.x % ${threads}u`];
+      shader.add(`let thread = ${thread};`, `let place = workgroup * ${rows}u + ${row};`);
+      shader.add(`let alive = place < ${shader.num(count)};`, `let row = min(place, ${shader.num(count)} - 1u);`);
+      this.#thread = "thread";
+    }
+    this.#row = "row";
+  }
+
+  /** Settles the coordinates of the row. */
+  private enter(row: string): void {
+    const { outer } = this.region;
+    this.#outer = coordinatesOf(this.shader, row, outer, this.layout.lanes === "outer" ? 4 : 1);
+    const inner = this.region.inner.map(() => "0u");
+    this.evaluator.position = { ...this.evaluator.position, coordinates: [...this.#outer, ...inner] };
+  }
+
+  /** Computes row-level instructions that the passes done so far allow, outside of any loop. */
+  private rowLevel(done: number): void {
+    this.region.body.forEach((instr, i) => {
+      const ready = this.analysis.isRow[i] && this.analysis.level[i] <= done;
+      if (ready && instr.kind !== "reduce") this.evaluator.value(i);
+    });
+  }
+
+  /** A loop over this invocation's places of the row, `from` and `to` being its bounds. */
+  private loop(from: string, to: string, body: () => void): void {
+    const { shader, evaluator, layout } = this;
+    const j = shader.fresh("j");
+    shader.add(`for (var ${j} = ${from}; ${j} < ${to}; ${j} += ${layout.threads}u) {`);
+    evaluator.block(() => {
+      const inner = coordinatesOf(shader, j, this.region.inner, layout.lanes === "inner" ? 4 : 1);
+      evaluator.position = { ...evaluator.position, coordinates: [...this.#outer, ...inner] };
+      body();
+    });
+    shader.add("}");
+  }
+
+  /** One pass over the row: accumulates its reductions and combines the invocations' parts. */
+  private pass(reduces: readonly Reduce[], from: string, to: string): void {
+    const { shader, evaluator, width } = this;
+    const sums = reduces.map(({ op, dtype }) => {
+      const lane = laneOf(dtype);
+      const name = shader.fresh("sum");
+      const start = shader.constant(identityOf(op, lane === "bool" ? "bool" : dtype), lane);
+      shader.add(`var ${name} = ${typeName(lane, width)}(${start});`);
+      return name;
+    });
+    this.loop(from, to, () => {
+      const values = reduces.map(({ arg }) => evaluator.wide(arg, width));
+      reduces.forEach((reduce, k) => shader.add(`${sums[k]} = ${this.join(reduce, sums[k], values[k], width)};`));
+    });
+    const parts = sums.map((name, k): Value => this.acrossLanes(reduces[k], name));
+    const totals = this.layout.threads === 1 ? parts : this.acrossThreads(reduces, parts);
+    reduces.forEach(({ index }, k) => evaluator.set(index, totals[k]));
+  }
+
+  private join({ op, dtype }: Reduce, a: string, b: string, width: Width): string {
+    return this.shader.scalar(COMBINE[op], [a, b], laneOf(dtype), dtype, width);
+  }
+
+  /** Four lanes along the row become one value. */
+  private acrossLanes(reduce: Reduce, name: string): Value {
+    if (this.layout.lanes !== "inner") return { name, width: this.width };
+    const low = this.join(reduce, `${name}.x`, `${name}.y`, 1);
+    const high = this.join(reduce, `${name}.z`, `${name}.w`, 1);
+    return { name: this.shader.let(this.join(reduce, low, high, 1)), width: 1 };
+  }
+
+  /** The parts of all invocations of a row become one value, known to each of them. */
+  private acrossThreads(reduces: readonly Reduce[], parts: readonly Value[]): Value[] {
+    const { shader, layout: { threads, rows, columns } } = this;
+    const step = columns ? rows : 1;
+    const first = columns ? `local.x % ${rows}u` : `local.x - thread`;
+    const memory = reduces.map(({ dtype }, k) => {
+      const name = shader.fresh("shared");
+      const lane = laneOf(dtype);
+      const type = typeName(lane === "bool" ? "u32" : lane, parts[k].width);
+      shader.globals.push(`var<workgroup> ${name}: array<${type}, ${threads * rows}>;`);
+      const put = (value: string) => lane === "bool" ? `select(${type}(0u), ${type}(1u), ${value})` : value;
+      const get = (at: string) => lane === "bool" ? `(${name}[${at}] != ${type}(0u))` : `${name}[${at}]`;
+      return { name, put, get };
+    });
+    memory.forEach(({ name, put }, k) => shader.add(`${name}[local.x] = ${put(parts[k].name)};`));
+    shader.add("workgroupBarrier();");
+    for (let half = threads / 2; half >= 1; half /= 2) {
+      shader.add(`if (thread < ${half}u) {`);
+      memory.forEach(({ name, put, get }, k) => {
+        const joined = this.join(reduces[k], get("local.x"), get(`local.x + ${half * step}u`), parts[k].width);
+        shader.add(`${name}[local.x] = ${put(joined)};`);
+      });
+      shader.add("}", "workgroupBarrier();");
+    }
+    return memory.map(({ get }, k) => ({ name: shader.let(get(first)), width: parts[k].width }));
+  }
+
+  private storeRows(): void {
+    const { shader, evaluator, analysis: { rowStores }, layout: { threads } } = this;
+    if (rowStores.length === 0) return;
+    this.rowLevel(Infinity);
+    if (threads > 1) shader.add("if (alive && thread == 0u) {");
+    for (const store of rowStores) evaluator.store(store);
+    if (threads > 1) shader.add("}");
+  }
+
+  /** The kernel that does everything. */
+  whole(): Kernel {
+    const { shader, evaluator, analysis: { passes, fullStores }, layout: { threads, rows } } = this;
+    this.begin(this.rowCount);
+    this.enter(this.#row);
+    passes.forEach((reduces, done) => {
+      this.rowLevel(done);
+      this.pass(reduces, this.#thread, shader.num(this.length));
+    });
+    if (fullStores.length > 0) {
+      this.rowLevel(passes.length);
+      const end = shader.num(this.length);
+      this.loop(this.#thread, threads > 1 ? `select(0u, ${end}, alive)` : end, () => {
+        for (const store of fullStores) evaluator.value(store.value);
+        for (const store of fullStores) evaluator.store(store);
+      });
+    }
+    this.storeRows();
+    return shader.finish(spread(Math.ceil(this.rowCount / rows)), [threads * rows, 1]);
+  }
+
+  /** The kernel that reduces every chunk of every row. */
+  chunk(partials: readonly BufferPlan[], width: Width): Kernel {
+    const { shader, analysis: { passes: [reduces] }, layout: { threads, rows, chunks } } = this;
+    const count = this.rowCount * chunks;
+    this.begin(count);
+    const row = shader.let(`row / ${shader.num(chunks)}`, "r");
+    const chunk = shader.let(`row - ${row} * ${shader.num(chunks)}`, "k");
+    this.enter(row);
+    this.rowLevel(0);
+    const length = shader.num(Math.ceil(this.length / chunks));
+    const end = `min((${chunk} + 1u) * ${length}, ${shader.num(this.length)})`;
+    this.pass(reduces, `${chunk} * ${length} + ${this.#thread}`, shader.let(end, "end"));
+    if (threads > 1) shader.add("if (alive && thread == 0u) {");
+    reduces.forEach(({ index, dtype }, k) => {
+      const at = width === 4 ? "row * 4u" : "row";
+      const value = widen(this.evaluator.value(index), dtype, width);
+      shader.add(shader.store(partials[k], laneOf(dtype), at, value, width));
+    });
+    if (threads > 1) shader.add("}");
+    return shader.finish(spread(Math.ceil(count / rows)), [threads * rows, 1]);
+  }
+
+  /** The kernel that combines the chunks of every row, and does what follows. */
+  combine(partials: readonly BufferPlan[], width: Width): Kernel {
+    const { shader, evaluator, analysis: { passes: [reduces] }, layout: { rows, chunks } } = this;
+    this.begin(this.rowCount);
+    this.enter(this.#row);
+    const totals = reduces.map((reduce, k) => {
+      const lane = laneOf(reduce.dtype);
+      const name = shader.fresh("sum");
+      shader.add(
+        `var ${name} = ${typeName(lane, width)}(${shader.constant(identityOf(reduce.op, reduce.dtype), lane)});`,
+      );
+      const k0 = shader.fresh("k");
+      shader.add(`for (var ${k0} = 0u; ${k0} < ${shader.num(chunks)}; ${k0}++) {`);
+      const at = `(row * ${shader.num(chunks)} + ${k0})${width === 4 ? " * 4u" : ""}`;
+      const part = shader.load(partials[k], lane, at, width);
+      shader.add(`  ${name} = ${this.join(reduce, name, part, width)};`, "}");
+      return { name, width };
+    });
+    reduces.forEach(({ index }, k) => evaluator.set(index, totals[k]));
+    this.storeRows();
+    return shader.finish(spread(Math.ceil(this.rowCount / rows)), [rows, 1]);
+  }
+}

@@ -1,0 +1,344 @@
+/**
+ * Writes one shader: which buffers it sees, how their elements are read and written, and its numbers.
+ *
+ * A shader calls small accessor functions (`b0_f32(i)`, `b0_f32x4(i)`, `set_b1_f32x4(i, v)`); how the buffer is
+ * declared is settled at the end, when it is known who touches it how.
+ *
+ * @module
+ */
+import { bytesPerElement, type DType } from "../../core/dtype.ts";
+import type { ScalarOp } from "../../core/scalar.ts";
+import type { BufferPlan, Place } from "../../core/program.ts";
+import type { Access } from "./device.ts";
+import { MathLibrary, type Width } from "./math.ts";
+import { type Lane, laneOf, SCALAR, typeName } from "./scalar.ts";
+
+/** Where a whole buffer lives: a slice is a part of one of these. */
+export type Home = Exclude<Place, { readonly kind: "slice" }>;
+
+/** A buffer as one dispatch sees it. */
+export interface Binding {
+  readonly place: Home;
+  readonly bytes: number;
+  readonly access: Access;
+}
+
+/** One dispatch. */
+export interface Kernel {
+  readonly name: string;
+  readonly code: string;
+  readonly bindings: readonly Binding[];
+  /** What the text calls `n`, or null. */
+  readonly numbers: Uint32Array | null;
+  /** Loops whose turns the text calls `t`, in that order. */
+  readonly loops: readonly number[];
+  readonly groups: readonly [number, number, number];
+}
+
+/** What a lowering may ask of the program around it. */
+export interface Context {
+  /** Numbers go to a uniform, so that kernels of other sizes share the text; otherwise they are written out. */
+  readonly shared: boolean;
+  /** Lanes are SIMD lanes of a CPU. */
+  readonly software: boolean;
+  readonly maxBindingBytes: number;
+  buffer(index: number): BufferPlan;
+  /** Whether one step alone writes a buffer, so that what it writes is all that the buffer holds. */
+  soleWriter(index: number): boolean;
+  /** Memory that lives until the step ends. */
+  scratch(dtype: DType, count: number): BufferPlan;
+}
+
+/** How a bound buffer is used. */
+interface Use {
+  readonly at: number;
+  readonly place: Home;
+  bytes: number;
+  write: boolean;
+  atomic: boolean;
+  readonly dtypes: Set<DType>;
+  wide: boolean;
+  /** Whether fours may be read at once from every place where they are asked for. */
+  aligned: boolean;
+  readonly accessors: Map<string, Touch>;
+}
+
+/** One way to touch a buffer. */
+interface Touch {
+  readonly dtype: DType;
+  readonly width: Width;
+  readonly set: boolean;
+  /** First element of the slice, or "". */
+  readonly base: string;
+}
+
+const WORKGROUP = 64;
+const MAX_GROUPS = 65535;
+
+/** The bits of a value of a register type. */
+export function bitsOf(value: number, lane: Lane): number {
+  if (lane !== "f32") return lane === "bool" ? (value ? 1 : 0) : value >>> 0;
+  return new Uint32Array(new Float32Array([value]).buffer)[0];
+}
+
+/** Workgroups for `count`, in at most 65,535 a dimension. */
+export function spread(count: number): [number, number, number] {
+  const y = Math.max(1, Math.ceil(count / MAX_GROUPS));
+  return [Math.max(1, Math.ceil(count / y)), y, 1];
+}
+
+/** A shader being written. */
+export class Shader {
+  readonly library = new MathLibrary();
+  readonly lines: string[] = [];
+  /** Declarations outside `main`. */
+  readonly globals: string[] = [];
+  readonly #uses = new Map<string, Use>();
+  readonly #numbers: number[] = [];
+  readonly #loops: number[] = [];
+  #names = 0;
+
+  constructor(readonly name: string, readonly context: Context) {}
+
+  /** Appends statements. */
+  add(...lines: string[]): void {
+    this.lines.push(...lines);
+  }
+
+  /** Declares an immutable value and returns its name. */
+  let(value: string, prefix = "v"): string {
+    const name = `${prefix}${this.#names++}`;
+    this.add(`let ${name} = ${value};`);
+    return name;
+  }
+
+  /** A name that is not taken. */
+  fresh(prefix: string): string {
+    return `${prefix}${this.#names++}`;
+  }
+
+  /** A whole number, modulo 2^32. */
+  num(value: number): string {
+    if (!this.context.shared) return `${value >>> 0}u`;
+    return this.uniform(value);
+  }
+
+  /** A number that may differ between kernels of one text. */
+  uniform(value: number): string {
+    const at = this.#numbers.push(value >>> 0) - 1;
+    return `n[${at >> 2}].${"xyzw"[at & 3]}`;
+  }
+
+  /** A constant of a register type. */
+  constant(value: number, lane: Lane): string {
+    if (lane === "bool") return value > 0 ? "true" : "false";
+    const bits = bitsOf(value, lane);
+    if (this.context.shared) return lane === "u32" ? this.num(bits) : `bitcast<${lane}>(${this.num(bits)})`;
+    if (lane === "u32") return `${bits}u`;
+    if (lane === "i32") return `bitcast<i32>(${bits}u)`;
+    const single = Math.fround(value);
+    if (!Number.isFinite(single)) return `${this.library.use("special", 1)}(${bits}u)`;
+    return `f32(${Object.is(single, -0) ? "-0.0" : single})`;
+  }
+
+  /** A row of the scalar table; `from` is the type of the last argument. */
+  scalar(op: ScalarOp, args: readonly string[], from: Lane, to: DType, width: Width): string {
+    return SCALAR[op]({ args, from, to, width, library: this.library });
+  }
+
+  /** Element `index` of a buffer, or four from there on. */
+  load(buffer: BufferPlan, dtype: DType, index: string, width: Width): string {
+    return `${this.#accessor(buffer, dtype, width, false)}(${index})`;
+  }
+
+  /** Four elements `stride` apart. */
+  gather(buffer: BufferPlan, dtype: DType, index: string, stride: string): string {
+    const from = this.let(index, "i");
+    const items = [0, 1, 2, 3].map((k) => this.load(buffer, dtype, `${from} + ${k}u * ${stride}`, 1));
+    return `${typeName(laneOf(dtype), 4)}(${items.join(", ")})`;
+  }
+
+  /** A statement that writes one element, or four. */
+  store(buffer: BufferPlan, dtype: DType, index: string, value: string, width: Width): string {
+    return `${this.#accessor(buffer, dtype, width, true)}(${index}, ${value});`;
+  }
+
+  /** Whether four elements from a multiple of four on may be touched at once. */
+  aligned({ place }: BufferPlan, dtype: DType): boolean {
+    if (place.kind !== "slice") return true;
+    return place.stride % (4 * bytesPerElement(dtype)) === 0 && this.aligned(this.context.buffer(place.of), dtype);
+  }
+
+  #accessor(buffer: BufferPlan, dtype: DType, width: Width, set: boolean): string {
+    const { home, bytes, base, slices } = this.#resolve(buffer, dtype);
+    const key = placeKey(home);
+    let use = this.#uses.get(key);
+    if (!use) {
+      const at = this.#uses.size;
+      use = {
+        at,
+        place: home,
+        bytes,
+        write: false,
+        atomic: false,
+        dtypes: new Set(),
+        wide: false,
+        aligned: true,
+        accessors: new Map(),
+      };
+      this.#uses.set(key, use);
+    }
+    use.bytes = Math.max(use.bytes, bytes);
+    use.dtypes.add(dtype);
+    use.write ||= set;
+    use.wide ||= width === 4;
+    use.aligned &&= width === 1 || this.aligned(buffer, dtype);
+    use.atomic ||= set && dtype === "f16" && width === 1;
+    const name = `${set ? "set_" : ""}b${use.at}${slices}_${dtype}${width === 4 ? "x4" : ""}`;
+    if (!use.accessors.has(name)) use.accessors.set(name, { dtype, width, set, base: base() });
+    return name;
+  }
+
+  /** The whole buffer that a slice is of, and where it starts. */
+  #resolve(buffer: BufferPlan, dtype: DType): { home: Home; bytes: number; base: () => string; slices: string } {
+    const { place } = buffer;
+    if (place.kind !== "slice") return { home: place, bytes: buffer.bytes, base: () => "", slices: "" };
+    const outer = this.#resolve(this.context.buffer(place.of), dtype);
+    const stride = place.stride / bytesPerElement(dtype);
+    const base = () => {
+      const turn = this.#turn(place.loop);
+      return [outer.base(), `${turn} * ${this.num(stride)}`].filter((part) => part !== "").join(" + ");
+    };
+    return { home: outer.home, bytes: outer.bytes, base, slices: `${outer.slices}_${place.loop}_${stride}` };
+  }
+
+  /** The current turn of a loop. */
+  #turn(loop: number): string {
+    let at = this.#loops.indexOf(loop);
+    if (at < 0) at = this.#loops.push(loop) - 1;
+    return `t.${"xyzw"[at]}`;
+  }
+
+  /** Starts `main` with one invocation for each of `count`; returns the name of its number. */
+  linear(count: number): { index: string; groups: [number, number, number] } {
+    this.add(`let i = (group.y * groups.x + group.x) * ${WORKGROUP}u + local.x;`);
+    this.add(`if (i >= ${this.num(count)}) { return; }`);
+    return { index: "i", groups: spread(Math.ceil(count / WORKGROUP)) };
+  }
+
+  /** The finished kernel. */
+  finish(groups: readonly [number, number, number], workgroup: readonly [number, number] = [WORKGROUP, 1]): Kernel {
+    const uses = [...this.#uses.values()];
+    const arenaWritten = uses.some(({ place, write }) => place.kind === "arena" && write);
+    const bindings: Binding[] = uses.map((use) => ({
+      place: use.place,
+      bytes: use.bytes,
+      access: use.write || (use.place.kind === "arena" && arenaWritten) || use.atomic ? "write" : "read",
+    }));
+    const declarations = uses.map((use, at) => declare(use, bindings[at].access));
+    const rows = Math.ceil(this.#numbers.length / 4);
+    if (rows > 0) declarations.push(`@group(0) @binding(${uses.length}) var<uniform> n: array<vec4u, ${rows}>;`);
+    if (this.#loops.length > 0) {
+      declarations.push(`@group(0) @binding(${uses.length + (rows > 0 ? 1 : 0)}) var<uniform> t: vec4u;`);
+    }
+    const body = this.lines.map((line) => `  ${line}`).join("\n");
+    const code = [
+      ...declarations,
+      this.library.text(),
+      ...this.globals,
+      `@compute @workgroup_size(${workgroup.join(", ")})`,
+      `fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_id) local: vec3u) {`,
+      `${body}\n}`,
+    ].filter((part) => part !== "").join("\n");
+    const numbers = rows > 0 ? new Uint32Array(rows * 4) : null;
+    numbers?.set(this.#numbers);
+    return { name: this.name, code, bindings, numbers, loops: this.#loops, groups };
+  }
+}
+
+function placeKey(place: Home): string {
+  return `${place.kind}${place.kind === "arena" ? place.offset : place.index}`;
+}
+
+/** The declaration of a buffer and of the functions that touch it. */
+function declare(use: Use, access: Access): string {
+  const lanes = new Set([...use.dtypes].map((dtype) => dtype === "bool" ? "i32" : dtype === "f16" ? "u32" : dtype));
+  const element = lanes.size === 1 && !use.atomic ? [...lanes][0] : "u32";
+  const wide = use.wide && use.aligned && !use.atomic && !use.dtypes.has("f16");
+  const type = use.atomic ? "atomic<u32>" : wide ? `vec4<${element}>` : element;
+  const buffer = `b${use.at}`;
+  const functions = [...use.accessors].map(([name, touch]) => {
+    const accessor = { name, buffer, element, wide, atomic: use.atomic, ...touch };
+    const start = touch.base === "" ? "" : `let i = at + ${touch.base}; `;
+    const argument = touch.base === "" ? "i" : "at";
+    const type = typeName(laneOf(touch.dtype), touch.width);
+    return touch.set
+      ? `fn ${name}(${argument}: u32, v: ${type}) { ${start}${setter(accessor)} }`
+      : `fn ${name}(${argument}: u32) -> ${type} { ${start}return ${getter(accessor)}; }`;
+  });
+  const mode = access === "read" ? "read" : "read_write";
+  return [`@group(0) @binding(${use.at}) var<storage, ${mode}> ${buffer}: array<${type}>;`, ...functions].join("\n");
+}
+
+interface Accessor extends Touch {
+  readonly name: string;
+  readonly buffer: string;
+  /** The declared element type, alone or (`wide`) in fours. */
+  readonly element: "f32" | "i32" | "u32";
+  readonly wide: boolean;
+  readonly atomic: boolean;
+}
+
+/** The word at `i`. */
+function word({ buffer, wide, atomic }: Accessor, i: string): string {
+  if (atomic) return `atomicLoad(&${buffer}[${i}])`;
+  return wide ? `${buffer}[(${i}) >> 2u][(${i}) & 3u]` : `${buffer}[${i}]`;
+}
+
+/** Writes the word at `i`. */
+function setWord({ buffer, wide, atomic }: Accessor, i: string, value: string): string {
+  if (atomic) return `atomicStore(&${buffer}[${i}], ${value});`;
+  return wide ? `${buffer}[(${i}) >> 2u][(${i}) & 3u] = ${value};` : `${buffer}[${i}] = ${value};`;
+}
+
+const FOUR = ["i", "i + 1u", "i + 2u", "i + 3u"];
+
+function getter(accessor: Accessor): string {
+  const { buffer, dtype, width, element, wide } = accessor;
+  if (dtype === "f16") {
+    const half = (i: string) => `unpack2x16float(${word(accessor, `(${i}) >> 1u`)})[(${i}) & 1u]`;
+    return width === 1 ? half("i") : `vec4f(${FOUR.map(half).join(", ")})`;
+  }
+  const raw = width === 1
+    ? word(accessor, "i")
+    : wide
+    ? `${buffer}[i >> 2u]`
+    : `vec4<${element}>(${FOUR.map((i) => word(accessor, i)).join(", ")})`;
+  const stored = dtype === "bool" ? "i32" : laneOf(dtype);
+  const typed = stored === element ? raw : `bitcast<${typeName(stored, width)}>(${raw})`;
+  return dtype === "bool" ? `${typed} != ${typeName("i32", width)}(0)` : typed;
+}
+
+function setter(accessor: Accessor): string {
+  const { buffer, dtype, width, element, wide } = accessor;
+  if (dtype === "f16") return setHalf(accessor);
+  const integer = typeName("i32", width);
+  const value = dtype === "bool" ? `select(${integer}(0), ${integer}(1), v)` : "v";
+  const stored = dtype === "bool" ? "i32" : laneOf(dtype);
+  const typed = stored === element ? value : `bitcast<${typeName(element, width)}>(${value})`;
+  if (width === 1) return setWord(accessor, "i", typed);
+  if (wide) return `${buffer}[i >> 2u] = ${typed};`;
+  return `let w = ${typed}; ${FOUR.map((i, k) => setWord(accessor, i, `w[${k}]`)).join(" ")}`;
+}
+
+/** Halves lie two in a word: four are two words; one leaves its neighbour's bits alone. */
+function setHalf(accessor: Accessor): string {
+  const { buffer, width } = accessor;
+  if (width === 4) {
+    return `${setWord(accessor, "i >> 1u", "pack2x16float(v.xy)")} ${
+      setWord(accessor, "(i >> 1u) + 1u", "pack2x16float(v.zw)")
+    }`;
+  }
+  return `let shift = (i & 1u) * 16u; atomicAnd(&${buffer}[i >> 1u], ~(0xffffu << shift)); ` +
+    `atomicOr(&${buffer}[i >> 1u], (pack2x16float(vec2f(v, 0.0)) & 0xffffu) << shift);`;
+}
