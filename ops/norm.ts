@@ -193,6 +193,7 @@ export function rmsNorm(
 
 /** Mean and variance of every channel, `[C]` each. */
 export interface BatchStatistics {
+  /** `[C]`. */
   readonly mean: Tensor;
   /** Divided by the number of elements, not by one less. */
   readonly variance: Tensor;

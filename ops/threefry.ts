@@ -16,8 +16,9 @@ import { add, equal, or, shiftLeft, shiftRight, where, xor } from "./elementwise
 import { iota } from "./create.ts";
 import { broadcastTo, reshape, slice } from "./shape.ts";
 
-/** Where random numbers come from: two words, u32 `[2]`. A plain object, so keys pass through trees and `compile`. */
+/** Where random numbers come from. A plain object, so keys pass through trees and `compile`. */
 export interface Key {
+  /** The words, u32 `[2]`. */
   readonly threefry: Tensor;
 }
 
