@@ -148,29 +148,30 @@ async function train(
   const nextBatch = await makeBatches(flags, config, text, batchKey);
 
   const losses: number[] = [], validations: [number, number][] = [];
-  const report = () => ({
+  const progress = () => ({
     step: losses.length,
     steps: flags.steps,
     loss: losses.at(-1),
     validationLoss: validations.at(-1)?.[1],
+    ended: losses.length === flags.steps || interrupt.aborted,
   });
   const measure = async () => {
     validations.push([losses.length, await validate(training.params)]);
-    screen.row(report());
+    screen.row(progress());
   };
+
   await measure();
-  while (losses.length < flags.steps && !interrupt.aborted) {
+  while (!progress().ended) {
     const batch = nextBatch(losses.length);
     const [loss, next] = step(training, batch);
     training = next;
     losses.push(await loss.item());
     for (const tensor of [loss, batch.tokens, batch.targets]) tensor.dispose();
-    screen.update(report());
-    if (losses.length % flags.evalInterval === 0 && losses.length < flags.steps) await measure();
+    screen.update(progress());
     await new Promise((resolve) => setTimeout(resolve)); // lets Ctrl-C be heard
+    if (interrupt.aborted) screen.print("  stopped; Ctrl-C again leaves without saving");
+    if (losses.length % flags.evalInterval === 0 || progress().ended) await measure();
   }
-  if (interrupt.aborted) screen.print("  stopped; Ctrl-C again leaves without saving");
-  await measure();
   return { params: training.params, history: { losses, validations } };
 }
 

@@ -41,12 +41,11 @@ function series(name: string, color: string, width: number, data: readonly (read
   return { name, type: "line" as const, color, lineStyle: { width }, showSymbol: false, symbolSize: 6, data: rounded };
 }
 
-/** Moving average over about 50 steps, unbiased at the start. */
-function smooth(values: readonly number[], decay = 0.96): number[] {
-  let sum = 0, weight = 0;
-  return values.map((value) => {
-    sum = decay * sum + (1 - decay) * value;
-    weight = decay * weight + (1 - decay);
-    return sum / weight;
+/** The mean of each value and its neighbours, a fiftieth of all to either side. */
+function smooth(values: readonly number[]): number[] {
+  const reach = Math.ceil(values.length / 50);
+  return values.map((_, i) => {
+    const near = values.slice(Math.max(0, i - reach), i + reach + 1);
+    return near.reduce((sum, value) => sum + value, 0) / near.length;
   });
 }

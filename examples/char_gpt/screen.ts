@@ -27,14 +27,16 @@ export interface Progress {
   /** In nats a character; undefined until there is one. */
   readonly loss?: number;
   readonly validationLoss?: number;
+  /** Whether no more steps follow. */
+  readonly ended?: boolean;
 }
 
 const CLEAR_LINE = "\r\x1b[2K";
 
 /** Headings, rows of figures, and one line that is rewritten in place. */
 export class Screen {
-  readonly #begin = performance.now();
   readonly #output: Output;
+  #begin = performance.now();
   #shown = -Infinity;
 
   constructor(output: Output) {
@@ -76,8 +78,9 @@ export class Screen {
     return this.live && !Deno.noColor ? `\x1b[${code}m${text}\x1b[0m` : text;
   }
 
-  /** A line of figures that stays. */
+  /** A line of figures that stays. The one of step 0 starts the clock. */
   row(progress: Progress): void {
+    if (progress.step === 0) this.#begin = performance.now();
     this.print(`  ${this.#figures(progress)}`);
   }
 
@@ -93,9 +96,9 @@ export class Screen {
 
   #width(): number {
     try {
-      return Deno.consoleSize().columns;
+      return Deno.consoleSize().columns || 80;
     } catch {
-      return 80;
+      return 80; // no terminal, or one that does not say
     }
   }
 
@@ -104,14 +107,14 @@ export class Screen {
     return "━".repeat(done) + this.dim("━".repeat(length - done));
   }
 
-  #figures({ step, steps, loss, validationLoss }: Progress): string {
+  #figures({ step, steps, loss, validationLoss, ended }: Progress): string {
     const seconds = (performance.now() - this.#begin) / 1000, rate = step / seconds;
     return [
       `step ${String(step).padStart(String(steps).length)}/${steps}`,
       ...(loss === undefined ? [] : [`loss ${loss.toFixed(4)}`]),
       ...(validationLoss === undefined ? [] : [`validation ${validationLoss.toFixed(4)}`]),
       ...(step === 0 ? [] : [`${rate.toFixed(rate < 10 ? 2 : 1)} steps/s`]),
-      ...(step === 0 || step === steps ? [] : [`${duration((steps - step) / rate)} left`]),
+      ...(step === 0 || ended ? [] : [`${duration((steps - step) / rate)} left`]),
     ].join("  ");
   }
 }
