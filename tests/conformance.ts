@@ -15,16 +15,26 @@
  *
  * @module
  */
-import { compile, type DType, memory, scope, type Tensor, use, vjp } from "../mod.ts";
-import { type Case, type ErrorCase, type Input, tensorOf, type Tolerance, type ValueCase } from "./cases/case.ts";
+import { compile, type DType, memory, scope, type Tensor, use } from "../mod.ts";
+import {
+  type Case,
+  type Domain,
+  type ErrorCase,
+  type Input,
+  tensorOf,
+  type Tolerance,
+  type ValueCase,
+} from "./cases/case.ts";
 import { cases, type OpName } from "./cases.ts";
 import { difference } from "./compare.ts";
+import { derive, differentiated, parseSpecs } from "./derive.ts";
 
-export type { Case, ErrorCase, Input, OpName, Tolerance, ValueCase };
+export type { Case, Domain, ErrorCase, Input, OpName, Tolerance, ValueCase };
 export { cases };
 
 /** What a backend cannot do, and why. */
 export interface Skip {
+  /** Shown beside each test left out. */
   readonly reason: string;
   /** Public ops left out. */
   readonly ops?: readonly OpName[];
@@ -34,6 +44,7 @@ export interface Skip {
 
 /** What to leave out. */
 export interface ConformanceOptions {
+  /** Every entry shows as ignored tests, with its reason. */
   readonly skip?: readonly Skip[];
 }
 
@@ -79,37 +90,6 @@ export function register(backend: string, options: ConformanceOptions = {}): voi
 
 function mentions(row: Case, dtype: DType): boolean {
   return row.inputs.some((input) => input.dtype === dtype) || ("gives" in row && row.gives.includes(dtype));
-}
-
-/** Dtype and shape of each output: `f32[2,3] i32[2]`, taken apart. */
-export function parseSpecs(gives: string): { dtype: DType; shape: number[] }[] {
-  return gives.split(" ").map((spec) => {
-    const [, dtype, sizes] = /^(\w+)\[([\d,]*)\]$/.exec(spec)!;
-    return { dtype: dtype as DType, shape: sizes === "" ? [] : sizes.split(",").map(Number) };
-  });
-}
-
-/** Inputs that gradients are taken by; none if no output is a float. */
-export function differentiated({ inputs, by, order = 1, gives }: ValueCase): readonly number[] {
-  if (order === 0 || !/\bf32/.test(gives)) return [];
-  return by ?? inputs.flatMap(({ dtype }, i) => dtype === "f32" ? [i] : []);
-}
-
-/** Outputs of a case and their gradients by the inputs `by`, for the given gradients of the outputs. */
-export function derive(
-  row: ValueCase,
-  by: readonly number[],
-  inputs: readonly Tensor[],
-  seeds: readonly Tensor[],
-): [Tensor[], Tensor[]] {
-  const run = (...xs: Tensor[]): Tensor[] => {
-    const all = [...inputs];
-    by.forEach((place, k) => all[place] = xs[k]);
-    return [row.run(...all)].flat();
-  };
-  if (by.length === 0) return [run(), []];
-  const [outputs, back] = vjp(run, by.map((place) => inputs[place]));
-  return [outputs, back(outputs.map((y, i) => y.dtype === "f32" ? seeds[i] : y))];
 }
 
 /** Gradients of the outputs that a case starts from; read only where an output is f32. */

@@ -8,7 +8,7 @@
  */
 import { scope, type Tensor, vjp } from "../mod.ts";
 import { fromValues, type Input, normal, random, type ValueCase, valuesOf } from "./cases/case.ts";
-import { derive, differentiated, parseSpecs } from "./conformance.ts";
+import { derive, differentiated, parseSpecs } from "./derive.ts";
 
 const STEP = 2 ** -7;
 

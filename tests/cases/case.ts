@@ -29,14 +29,19 @@ export type Domain =
 
 /** A tensor to be made from a seed. */
 export interface Input {
+  /** Sizes of its axes. */
   readonly shape: readonly number[];
+  /** Type of its elements. */
   readonly dtype: DType;
+  /** What its elements are drawn from. */
   readonly domain: Domain;
 }
 
 /** What an op must compute. */
 export interface ValueCase {
+  /** What is special about it. */
   readonly name: string;
+  /** What the op is run on. */
   readonly inputs: readonly Input[];
   /** The op under test. */
   run(...inputs: Tensor[]): Tensor | readonly Tensor[];
@@ -49,13 +54,17 @@ export interface ValueCase {
   readonly order?: 0 | 1 | 2;
   /** Inputs that the gradient is taken by; all that are f32 by default. */
   readonly by?: readonly number[];
+  /** How far another backend may be off; sums of a few dozen f32 products by default. */
   readonly tolerance?: Tolerance;
 }
 
 /** What an op must refuse. */
 export interface ErrorCase {
+  /** What is wrong. */
   readonly name: string;
+  /** What the op is run on. */
   readonly inputs: readonly Input[];
+  /** The call that must fail. */
   run(...inputs: Tensor[]): unknown;
   /** The error's whole text: `ShapeError: Cannot ...`. */
   readonly throws: string;
@@ -66,7 +75,9 @@ export type Case = ValueCase | ErrorCase;
 
 /** `error <= relative * max(|expected|, floor)`; `floor` defaults to the root mean square of what is expected. */
 export interface Tolerance {
+  /** Part of what is expected. */
   readonly relative: number;
+  /** Values smaller than this are held to the same absolute error. */
   readonly floor?: number;
 }
 
