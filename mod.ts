@@ -12,8 +12,12 @@
  * @module
  */
 import { createCpu } from "./backends/cpu/mod.ts";
+import { createWasm } from "./backends/wasm/mod.ts";
+import { createWebgpu } from "./backends/webgpu/mod.ts";
 import { registerBackend } from "./core/backend.ts";
 
+registerBackend("webgpu", createWebgpu);
+registerBackend("wasm", () => createWasm());
 registerBackend("cpu", createCpu);
 
 // Devices
