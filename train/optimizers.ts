@@ -30,7 +30,7 @@ function regularized({ parameter, grad, weightDecay }: RuleCall<unknown>): Tenso
 
 /** Decay apart from the gradient: `x·(1 − η·λ)`. */
 function decayed({ parameter, weightDecay, scalars: [learningRate] }: RuleCall<unknown>): Tensor {
-  return weightDecay === 0 ? parameter : sub(parameter, mul(mul(learningRate, weightDecay), parameter));
+  return weightDecay === 0 ? parameter : sub(parameter, mul(mul(parameter, weightDecay), learningRate));
 }
 
 const everything: DecayMask = () => true;
