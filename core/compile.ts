@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { zeros } from "../ops/create.ts";
+import { zerosLike } from "../ops/create.ts";
 import type { Backend, KernelTime } from "./backend.ts";
 import { currentBackend } from "./backend.ts";
 import { ArgumentError, TraceError } from "./errors.ts";
@@ -261,7 +261,7 @@ function differentiable(f: (...args: unknown[]) => unknown, call: Call, program:
     inputs,
     outputs,
     rule: (grads) =>
-      back(call.tensors, grads.map((grad, i) => grad ?? zeros(outputs[i].shape, { dtype: outputs[i].dtype }))),
+      back(call.tensors, grads.map((grad, i) => grad ?? zerosLike(outputs[i]))),
   });
   return program.rebuild(outputs);
 }

@@ -199,7 +199,7 @@ export function vjp<A extends unknown[], R>(
     }
     seeds.forEach((seed, i) => requireShape("pull back", seed, outputs[i]));
     const grads = scope(() => back(seeds));
-    return rebuild(grads.map((grad, i) => floats[i] ? grad : zeros(xs[i].shape, { dtype: "f32" }))) as A;
+    return rebuild(grads.map((grad, i) => floats[i] ? grad : zeros(xs[i].shape, { dtype: "f32", backend: xs[i].backend.name }))) as A;
   }];
 }
 
@@ -393,7 +393,7 @@ export function customVjp<A extends unknown[], R, S>(
     const [result, residuals] = withoutTapes(() => scope(() => forward(...args)));
     const [outputs, rebuild] = tensorsOf(result);
     const pullback = (grads: readonly (Tensor | null)[]): readonly (Tensor | null)[] => {
-      const cotangent = rebuild(grads.map((grad, i) => grad ?? zeros(outputs[i].shape)));
+      const cotangent = rebuild(grads.map((grad, i) => grad ?? zerosLike(outputs[i])));
       const parts = backward(residuals, cotangent as R);
       if (parts.length !== args.length) {
         throw new ArgumentError(

@@ -67,7 +67,7 @@ export const scanOp: Op<number, ScanAttrs, number> = {
   body(inputs, { body, constants, carries, length, reverse }): readonly Tensor[] {
     const fixed = inputs.slice(0, constants), xs = inputs.slice(constants + carries);
     let carry = inputs.slice(constants, constants + carries);
-    const rows: Tensor[][] = [];
+    const rows: Tensor[][] = [], backend = inputs[0].backend.name;
     for (let turn = 0; turn < length; turn++) {
       const t = reverse ? length - 1 - turn : turn;
       const step = xs.map((x) => reshape(slice(x, t, t + 1), x.shape.slice(1)));
@@ -76,7 +76,7 @@ export const scanOp: Op<number, ScanAttrs, number> = {
       rows[t] = outputs.slice(carries).map((y) => expandDims(y, 0));
     }
     const ys = body.graph.outputs.slice(carries).map(({ shape, dtype }, i) =>
-      length === 0 ? zeros([0, ...shape], { dtype }) : concat(rows.map((row) => row[i]))
+      length === 0 ? zeros([0, ...shape], { dtype, backend }) : concat(rows.map((row) => row[i]))
     );
     return [...carry, ...ys];
   },
@@ -96,7 +96,7 @@ function scanGradient({ inputs, output, grad, attrs }: VjpCall<number, ScanAttrs
   const float = (tensor: Spec) => isFloat(tensor.dtype);
   const start = {
     carry: grads.slice(0, carries),
-    fixed: fixed.map((k) => zeros(k.shape, { dtype: float(k) ? k.dtype : "f32" })),
+    fixed: fixed.map((k) => zeros(k.shape, { dtype: float(k) ? k.dtype : "f32", backend: k.backend.name })),
   };
   type Step = { saved: readonly Tensor[]; xs: readonly Tensor[]; grads: readonly Tensor[] };
   const step = (sum: typeof start, { saved, xs, grads }: Step): readonly [typeof start, readonly Tensor[]] => {
