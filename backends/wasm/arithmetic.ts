@@ -111,7 +111,8 @@ export function pow(f: Func, a: Vector, b: Vector): V128 {
   y = v128.select(f32x4.eq(size, f32x4.const(Infinity)), atInfinity, y);
   y = v128.select(f32x4.eq(size, one), one, y);
   y = v128.xor(y, v128.and(v128.and(a, odd), i32x4.const(0x80000000)));
-  y = v128.select(v128.andnot(f32x4.lt(a, zero), whole), f32x4.const(NaN), y);
+  const negative = v128.and(f32x4.lt(a, zero), f32x4.gt(a, f32x4.const(-Infinity)));
+  y = v128.select(v128.andnot(negative, whole), f32x4.const(NaN), y);
   const undefinedPower = v128.or(f32x4.ne(a, a), f32x4.ne(b, b));
   y = v128.select(undefinedPower, f32x4.const(NaN), y);
   return v128.select(v128.or(f32x4.eq(b, zero), f32x4.eq(a, one)), one, y);

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Backend } from "../../core/backend.ts";
+import type { Backend, Executable } from "../../core/backend.ts";
 import { BackendError } from "../../core/errors.ts";
 import { detectFeatures } from "./features.ts";
 import { lowerings } from "./lowering.ts";
@@ -26,28 +26,31 @@ export interface WasmOptions {
  *
  * @throws {BackendError} Where WebAssembly has no SIMD.
  */
-export function createWasm(_options: WasmOptions = {}): Backend<number> {
+export function createWasm(_options: WasmOptions = {}): Backend<number | null> {
   const features = detectFeatures();
   if (!features) throw new BackendError("Cannot use wasm: this engine has no WebAssembly SIMD");
   const machine = new Machine(features);
   const { heap } = machine;
-  const copy = (pointer: number, bytes: number): ArrayBuffer => {
+  const copy = (pointer: number | null, bytes: number): ArrayBuffer => {
     const result = new ArrayBuffer(bytes);
-    new Uint8Array(result).set(heap.bytes.subarray(pointer, pointer + bytes));
+    if (pointer !== null) new Uint8Array(result).set(heap.bytes.subarray(pointer, pointer + bytes));
     return result;
   };
   return {
     name: "wasm",
     description: features.relaxedSimd ? "relaxed SIMD" : "SIMD",
     alloc: (bytes) => heap.alloc(bytes),
-    free: (pointer) => heap.free(pointer),
+    free(pointer) {
+      if (pointer !== null) heap.free(pointer); // tensors without elements have no memory
+    },
     write(pointer, data) {
+      if (pointer === null) return;
       heap.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), pointer);
     },
     read: (pointer, bytes) => Promise.resolve(copy(pointer, bytes)),
     readSync: copy,
     kernels: {},
-    compile: (program) => new WasmProgram(machine, program),
+    compile: (program): Executable<number | null> => new WasmProgram(machine, program),
     lowers: new Set(Object.keys(lowerings)),
     strided: new Set(["matmul"]),
   };

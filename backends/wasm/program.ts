@@ -27,7 +27,7 @@ interface Resolved {
 const ARENA = "arena";
 
 /** A program made ready to run. */
-export class WasmProgram implements Executable<number> {
+export class WasmProgram implements Executable<number | null> {
   readonly #machine: Machine;
   readonly #program: Program;
   readonly #block: number;
@@ -60,14 +60,14 @@ export class WasmProgram implements Executable<number> {
     this.#last = new Array(program.inputs.length + program.outputs.length).fill(-1);
   }
 
-  run(inputs: readonly number[], outputs: readonly number[]): void {
+  run(inputs: readonly (number | null)[], outputs: readonly (number | null)[]): void {
     this.#bind(inputs, outputs);
     if (this.#single) this.#single.run(this.#single.args, 0, this.#single.total);
     else if (this.#calls.length > 0) this.#machine.run(this.#block);
   }
 
   /** Runs the program and measures each call. */
-  profile(inputs: readonly number[], outputs: readonly number[]): Promise<KernelTime[]> {
+  profile(inputs: readonly (number | null)[], outputs: readonly (number | null)[]): Promise<KernelTime[]> {
     throw new Error("not yet");
   }
 
@@ -78,13 +78,13 @@ export class WasmProgram implements Executable<number> {
   // Running.
 
   /** Writes the pointers that are not what they were in the last run. */
-  #bind(inputs: readonly number[], outputs: readonly number[]): void {
+  #bind(inputs: readonly (number | null)[], outputs: readonly (number | null)[]): void {
     const { heap } = this.#machine;
     const arena = this.#arenaBytes > 0 ? this.#machine.arena(this.#arenaBytes) : 0;
     const { words } = heap;
     const last = this.#last;
-    const bind = (pointer: number, slot: number, patches: readonly Patch[] | undefined) => {
-      if (patches === undefined || last[slot] === pointer) return;
+    const bind = (pointer: number | null, slot: number, patches: readonly Patch[] | undefined) => {
+      if (patches === undefined || pointer === null || last[slot] === pointer) return;
       last[slot] = pointer;
       for (const { word, offset } of patches) words[word] = pointer + offset;
     };

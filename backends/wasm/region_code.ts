@@ -26,7 +26,7 @@ import { type Expr, i32, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
 import { combine, lanesOf, scalars } from "./scalar.ts";
 import { f32x4, i32x4, i8x16 } from "./simd.ts";
-import type { RegionShape } from "./region.ts";
+import type { Depends, RegionShape } from "./region.ts";
 
 type Int = Local<"i32">;
 
@@ -224,7 +224,7 @@ export class RegionWriter {
     this.#vectors(block.columnBegin, block.columnEnd, (j) => {
       const scope = this.#enterVector(row, j);
       const copies = this.#copies(scope);
-      for (const copy of copies) this.#hoist(copy, (depends) => !depends.nest, scope);
+      copies.forEach((copy, u) => this.#hoist(copy, (depends) => !depends.nest, u, scope));
       if (this.#shape.passes.length > 0) this.#reduceAcross(scope, copies);
       this.#plan.stores.forEach((_, k) => {
         if (!this.#shape.fullStores.has(k)) this.#store(k, copies);
@@ -339,12 +339,12 @@ export class RegionWriter {
   // Values.
 
   /** Computes what can be computed here, before the loops inside. */
-  #hoist(scope: Scope, fits: (depends: RegionShape["depends"][number]) => boolean, shared: Scope = scope): void {
+  #hoist(scope: Scope, fits: (depends: Depends) => boolean, copy = 0, shared: Scope = scope): void {
     this.#plan.body.forEach((_, i) => {
       if (!this.#shape.needed.has(i) || scope.value(i) || !fits(this.#shape.depends[i])) return;
       if (!this.#ready(i, scope)) return;
       const alike = !this.#shape.depends[i].vector;
-      this.#evaluate(i, alike ? shared : scope, 0);
+      this.#evaluate(i, alike ? shared : scope, copy);
     });
   }
 
