@@ -25,7 +25,7 @@ export class Storage {
   release(): void {
     if (--this.refs === 0) {
       died(this.bytes, this.survivor);
-      this.backend.free(this.buffer);
+      if (this.bytes > 0) this.backend.free(this.buffer);
     }
   }
 }
