@@ -61,12 +61,17 @@ class Builder {
     const [output] = node.outputs;
     const args = operands.map((ref, i) => this.operand(ref, node.inputs[i].dtype));
     const { fusion } = node.op;
-    if (node.op === copyOp) this.#made.set(output, args[0]);
+    if (node.op === copyOp || (fusion?.kind === "reduce" && this.#single())) this.#made.set(output, args[0]);
     else if (fusion?.kind === "reduce") {
       this.#made.set(output, this.push({ kind: "reduce", op: fusion.op, arg: args[0], dtype: output.dtype }));
     } else if (fusion?.kind === "scalar") {
       this.#made.set(output, this.push({ kind: "scalar", op: fusion.op, args, dtype: output.dtype }));
     }
+  }
+
+  /** Whether reductions combine one value each, which is then the result. */
+  #single(): boolean {
+    return size(this.domain.axes.map((axis) => this.domain.shape[axis])) === 1;
   }
 
   store(value: Value): void {
