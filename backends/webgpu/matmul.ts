@@ -7,12 +7,12 @@
  *
  * @module
  */
+import type { DType } from "../../core/dtype.ts";
 import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import { mergeAxes } from "../../core/layout.ts";
-import { emitOutput, outputWidth, sumParts } from "./epilogue.ts";
-import { MAX_TURNS } from "./rows.ts";
-import { type Context, type Kernel, Shader, spread } from "./shader.ts";
+import { emitTile, outputWidth, sumParts } from "./epilogue.ts";
+import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
 
 /** Rows and columns of an invocation's tile, and invocations along both in a workgroup. */
 export interface Tile {
@@ -25,6 +25,7 @@ export interface Tile {
 /** One operand as the kernel reads it: (batch coordinates, i, j), with j along k for A and along n for B. */
 interface Side {
   readonly buffer: BufferPlan;
+  readonly dtype: DType;
   readonly offset: number;
   readonly batch: readonly number[];
   /** Strides along the output's axis (m or n) and along k. */
@@ -61,7 +62,7 @@ function batchStrides({ shape, strides }: Operand, batch: readonly number[]): nu
 }
 
 function sideOf(operand: Operand, context: Context, batch: readonly number[], swapped: boolean, k: number): Side {
-  const { strides, offset } = operand;
+  const { strides, offset, dtype } = operand;
   const [outer, inner] = strides.slice(-2);
   const [across, along] = swapped ? [inner, outer] : [outer, inner];
   const aligned = (other: number) => offset % 4 === 0 && [other, ...batch].every((stride) => stride % 4 === 0);
@@ -70,7 +71,7 @@ function sideOf(operand: Operand, context: Context, batch: readonly number[], sw
     : across === 1 && aligned(along)
     ? "across"
     : "none";
-  return { buffer: context.buffer(operand.buffer), offset, batch, across, along, four };
+  return { buffer: context.buffer(operand.buffer), dtype, offset, batch, across, along, four };
 }
 
 function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, context: Context): Product {
@@ -131,7 +132,7 @@ interface Origin {
 
 /** Statements that load `count` places across and `step` along k; returns the scalar at each place. */
 function loadTile(shader: Shader, side: Side, { base, first, k }: Origin, count: number, step: number): string[][] {
-  const { buffer, four, across, along } = side;
+  const { buffer, dtype, four, across, along } = side;
   const times = (value: string, stride: number) => stride === 1 ? value : `(${value}) * ${shader.uniform(stride)}`;
   const at = (i: number, p: number) =>
     `${base} + ${times(`${first} + ${i}u`, across)} + ${times(`${k} + ${p}u`, along)}`;
@@ -140,12 +141,12 @@ function loadTile(shader: Shader, side: Side, { base, first, k }: Origin, count:
   for (let i = 0; i < count; i++) {
     for (let p = 0; p < step; p++) {
       if (!fours) {
-        values[i][p] = shader.let(shader.load(buffer, "f32", at(i, p), 1), "x");
+        values[i][p] = shader.let(shader.load(buffer, dtype, at(i, p), 1), "x");
       } else if (four === "along" && p === 0) {
-        const name = shader.let(shader.load(buffer, "f32", at(i, 0), 4), "x");
+        const name = shader.let(shader.load(buffer, dtype, at(i, 0), 4), "x");
         for (let lane = 0; lane < 4; lane++) values[i][lane] = `${name}[${lane}]`;
       } else if (four === "across" && i % 4 === 0) {
-        const name = shader.let(shader.load(buffer, "f32", at(i, p), 4), "x");
+        const name = shader.let(shader.load(buffer, dtype, at(i, p), 4), "x");
         for (let lane = 0; lane < 4; lane++) values[i + lane][p] = `${name}[${lane}]`;
       }
     }
@@ -201,26 +202,19 @@ function tileKernel(
     }
   }
   shader.add("}");
-  shader.globals.push(`var<private> tile: array<vec4f, ${rows * fragments}>;`);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < fragments; j++) shader.add(`tile[${i * fragments + j}] = sum${i}_${j};`);
-  }
-  const width = partials ? (n % 4 === 0 ? 4 : 1) : outputWidth(step, context, n);
-  shader.add(`for (var f = 0u; f < ${rows * fragments}u; f++) {`);
-  shader.add(`let r = row + f / ${fragments}u;`, `let c = column + f % ${fragments}u * 4u;`);
-  shader.add(`if (r >= ${M} || c >= ${N}) { continue; }`);
-  if (width === 1) shader.add(`for (var lane = 0u; lane < min(4u, ${N} - c); lane++) {`);
-  const lane = width === 1 ? " + lane" : "";
-  const at = shader.let(`(matrix * ${M} + r) * ${N} + c${lane}`, "at");
-  const value = { name: shader.let(width === 1 ? "tile[f][lane]" : "tile[f]"), width } as const;
-  if (partials) {
-    const place = `part * ${shader.uniform(size(batch) * m * n)} + ${at}`;
-    shader.add(shader.store(partials, "f32", place, value.name, width));
-  } else {
-    emitOutput(shader, step, at, value);
-  }
-  if (width === 1) shader.add("}");
-  shader.add("}");
+  emitTile(shader, step, {
+    rows,
+    columns,
+    sum: (i, j) => `sum${i}_${j >> 2}[${j & 3}]`,
+    sums: (i, j) => `sum${i}_${j / 4}`,
+    row: "row",
+    column: "column",
+    rowEnd: M,
+    columnEnd: N,
+    at: (r, c) => `(matrix * ${M} + ${r}) * ${N} + ${c}`,
+    width: partials ? (n % 4 === 0 ? 4 : 1) : outputWidth(step, context, n),
+    partial: partials && { buffer: partials, start: `part * ${shader.uniform(size(batch) * m * n)}` },
+  });
   return shader.finish(spread(grid.reduce((x, y) => x * y)), [across * down, 1]);
 }
 

@@ -17,10 +17,7 @@ import { size } from "../../core/shape.ts";
 import type { Width } from "./math.ts";
 import { coordinatesOf, Evaluator, type Value, widen } from "./region.ts";
 import { COMBINE, laneOf, typeName } from "./scalar.ts";
-import { type Context, type Kernel, Shader, spread } from "./shader.ts";
-
-/** llvmpipe ends an invocation, silently, after 65,535 loop turns. */
-export const MAX_TURNS = 60000;
+import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
 
 type Reduce = Extract<Instr, { kind: "reduce" }> & { readonly index: number };
 

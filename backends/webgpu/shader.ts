@@ -72,6 +72,9 @@ interface Touch {
   readonly base: string;
 }
 
+/** Turns that the loops of one invocation may take together: llvmpipe ends it, silently, after 65,535. */
+export const MAX_TURNS = 60000;
+
 const WORKGROUP = 64;
 const MAX_GROUPS = 65535;
 
