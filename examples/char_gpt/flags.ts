@@ -48,7 +48,7 @@ const TEXTS: Readonly<Record<string, string>> = {
 };
 
 const NUMBERS: Readonly<Record<string, NumberFlag>> = {
-  steps: count(2000, "training steps"),
+  steps: count(1000, "training steps"),
   seed: count(1337, "the same seed gives the same losses", 0),
   batch: count(12, "windows of text in a step"),
   context: count(64, "characters in a window"),
