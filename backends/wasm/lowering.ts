@@ -6,7 +6,12 @@
 import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
 import type { Spec } from "../../core/shape.ts";
 import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
+import { lowerArgmax, lowerArgmin } from "./argmax.ts";
+import { lowerCumulativeSum } from "./cumulative.ts";
+import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
+import { lowerMaxPool, lowerMaxPoolIndices, lowerSumPool, lowerSumPoolGrad } from "./pool.ts";
+import { lowerArgsort } from "./sort.ts";
 import { lowerRegion } from "./region.ts";
 
 /** One op step, with its places resolved. */
@@ -27,6 +32,18 @@ export type Lower<A = any> = (call: OpCall, attrs: A) => Call[];
 /** Ops that are lowered to kernels of their own. */
 export const lowerings: Readonly<Record<string, Lower>> = {
   matmul: lowerMatmul,
+  gather: lowerGather,
+  gatherElements: lowerGatherElements,
+  scatterAdd: lowerScatterAdd,
+  indexAdd: lowerIndexAdd,
+  argmax: lowerArgmax,
+  argmin: lowerArgmin,
+  cumulativeSum: lowerCumulativeSum,
+  argsort: lowerArgsort,
+  maxPool: lowerMaxPool,
+  maxPoolIndices: lowerMaxPoolIndices,
+  sumPool: lowerSumPool,
+  sumPoolGrad: lowerSumPoolGrad,
 };
 
 /** Calls, and loops around calls. */

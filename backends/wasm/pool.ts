@@ -1,0 +1,164 @@
+/**
+ * Pooling: maxima and sums of windows of an image.
+ *
+ * @module
+ */
+import { size } from "../../core/shape.ts";
+import type { PoolAttrs, SumPoolGradAttrs } from "../../ops/pool.ts";
+import type { Func, Local } from "./assembler.ts";
+import { f32, i32 } from "./instructions.ts";
+import { type Call, chunkOf, kernel } from "./kernel.ts";
+import type { OpCall } from "./lowering.ts";
+import type { Spec } from "../../core/shape.ts";
+
+type Int = Local<"i32">;
+
+const ARGS = [
+  "large",
+  "small",
+  "height",
+  "width",
+  "rows",
+  "columns",
+  "windowHeight",
+  "windowWidth",
+  "strideY",
+  "strideX",
+  "top",
+  "left",
+  "dilationY",
+  "dilationX",
+] as const;
+type Args = Readonly<Record<typeof ARGS[number], Int>>;
+
+/** What is done around one window, and for each of its elements. */
+interface Visit {
+  begin(place: Int): void;
+  /** `index` counts in the plane; `address` is where the element is. */
+  element(index: Int, address: Int, place: Int): void;
+  end(place: Int): void;
+}
+
+/** Visits the windows of plane `plane`; elements in the padding are left out. `place` is an address in `small`. */
+function eachWindow(f: Func, args: Args, plane: Int, visit: Visit): void {
+  const { large, small, height, width, rows, columns } = args;
+  const image = f.let(i32.add(large, i32.shl(i32.mul(plane, i32.mul(height, width)), 2)));
+  const place = f.let(i32.add(small, i32.shl(i32.mul(plane, i32.mul(rows, columns)), 2)));
+  f.for({ to: rows }, (p) => {
+    const firstRow = f.let(i32.sub(i32.mul(p, args.strideY), args.top));
+    f.for({ to: columns }, (q) => {
+      const firstColumn = f.let(i32.sub(i32.mul(q, args.strideX), args.left));
+      visit.begin(place);
+      f.for({ to: args.windowHeight }, (u) => {
+        const row = f.let(i32.add(firstRow, i32.mul(u, args.dilationY)));
+        f.if(i32.lt_u(row, height), () => {
+          const column = f.let(firstColumn);
+          f.for({ to: args.windowWidth }, () => {
+            f.if(i32.lt_u(column, width), () => {
+              const index = f.let(i32.add(i32.mul(row, width), column));
+              visit.element(index, f.let(i32.add(image, i32.shl(index, 2))), place);
+            });
+            f.increase(column, args.dilationX);
+          });
+        });
+      });
+      visit.end(place);
+      f.increase(place, 4);
+    });
+  });
+}
+
+/** The first maximum of each window, as a value or as its index in the plane; a NaN wins. */
+const maxKernel = (result: "value" | "index") =>
+  kernel(`maxPool ${result}`, ARGS, ({ f, args, begin, end }) => {
+    const best = f.local("f32"), at = f.local("i32");
+    f.for({ from: begin, to: end }, (plane) =>
+      eachWindow(f, args, plane, {
+        begin() {
+          f.set(best, f32.const(-Infinity));
+          f.set(at, i32.const(-1));
+        },
+        element(index, address) {
+          const value = f.let(f32.load(address));
+          const better = i32.or(i32.lt_s(at, 0), i32.or(f32.gt(value, best), f32.ne(value, value)));
+          f.if(better, () => {
+            f.set(best, value);
+            f.set(at, index);
+          });
+        },
+        end: (place) => f.do(result === "value" ? f32.store(place, best) : i32.store(place, at)),
+      }));
+  });
+
+const sumKernel = kernel("sumPool", ARGS, ({ f, args, begin, end }) => {
+  const sum = f.local("f32");
+  f.for({ from: begin, to: end }, (plane) =>
+    eachWindow(f, args, plane, {
+      begin: () => f.set(sum, f32.const(0)),
+      element: (_, address) => f.set(sum, f32.add(sum, f32.load(address))),
+      end: (place) => f.do(f32.store(place, sum)),
+    }));
+});
+
+/** Spreads each window's value over its elements. */
+const sumGradKernel = kernel("sumPoolGrad", ARGS, ({ f, args, begin, end }) => {
+  const { large, height, width } = args;
+  const grad = f.local("f32");
+  f.for({ from: begin, to: end }, (plane) => {
+    const address = f.let(i32.add(large, i32.shl(i32.mul(plane, i32.mul(height, width)), 2)));
+    const last = f.let(i32.add(address, i32.shl(i32.mul(height, width), 2)));
+    f.count(address, { to: last, step: 4 }, () => f.do(f32.store(address, f32.const(0))));
+    eachWindow(f, args, plane, {
+      begin: (place) => f.set(grad, f32.load(place)),
+      element: (_, address) => f.do(f32.store(address, f32.add(f32.load(address), grad))),
+      end: () => {},
+    });
+  });
+});
+
+/** The arguments: `large` is the image, `small` has one element a window. */
+function argsOf(large: OpCall["outputs"][number], small: OpCall["outputs"][number], attrs: PoolAttrs) {
+  const { size: window, stride, padding: [[top], [left]], dilation } = attrs;
+  return {
+    large: large.ref,
+    small: small.ref,
+    height: large.shape[2],
+    width: large.shape[3],
+    rows: small.shape[2],
+    columns: small.shape[3],
+    windowHeight: window[0],
+    windowWidth: window[1],
+    strideY: stride[0],
+    strideX: stride[1],
+    top,
+    left,
+    dilationY: dilation[0],
+    dilationX: dilation[1],
+  };
+}
+
+function planes(large: Spec, small: Spec, attrs: PoolAttrs): { total: number; chunk: number } {
+  const total = large.shape[0] * large.shape[1];
+  const perPlane = size(small.shape.slice(2)) * (3 + 1.5 * attrs.size[0] * attrs.size[1]);
+  return { total, chunk: chunkOf(total, perPlane) };
+}
+
+const lowerMax =
+  (result: "value" | "index") => ({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] =>
+    size(y.shape) === 0 ? [] : [{ name, kernel: maxKernel(result), args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
+
+/** Largest element of each window. */
+export const lowerMaxPool = lowerMax("value");
+/** Index of the largest element of each window. */
+export const lowerMaxPoolIndices = lowerMax("index");
+
+/** Sum of each window. */
+export function lowerSumPool({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] {
+  return size(y.shape) === 0 ? [] : [{ name, kernel: sumKernel, args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
+}
+
+/** The adjoint of the sum. */
+export function lowerSumPoolGrad({ name, inputs: [dy], outputs: [dx] }: OpCall, attrs: SumPoolGradAttrs): Call[] {
+  if (size(dx.shape) === 0) return [];
+  return [{ name, kernel: sumGradKernel, args: argsOf(dx, dy, attrs), ...planes(dx, dy, attrs) }];
+}
