@@ -7,6 +7,7 @@ import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/pro
 import type { Spec } from "../../core/shape.ts";
 import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
 import { lowerArgmax, lowerArgmin } from "./argmax.ts";
+import { lowerConv, lowerConvFilterGrad, lowerConvInputGrad } from "./conv.ts";
 import { lowerCumulativeSum } from "./cumulative.ts";
 import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
@@ -32,6 +33,9 @@ export type Lower<A = any> = (call: OpCall, attrs: A) => Call[];
 /** Ops that are lowered to kernels of their own. */
 export const lowerings: Readonly<Record<string, Lower>> = {
   matmul: lowerMatmul,
+  conv: lowerConv,
+  convInputGrad: lowerConvInputGrad,
+  convFilterGrad: lowerConvFilterGrad,
   gather: lowerGather,
   gatherElements: lowerGatherElements,
   scatterAdd: lowerScatterAdd,
