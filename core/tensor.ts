@@ -7,7 +7,7 @@ import type { Backend } from "./backend.ts";
 import { backendByName } from "./backend.ts";
 import { bytesPerElement, type DType, toUserArray, type TypedArray } from "./dtype.ts";
 import { DisposedError, TraceError } from "./errors.ts";
-import type { Value } from "./graph.ts";
+import { activeTrace, type Value } from "./graph.ts";
 import { adopt, born, died, settleNumerics, type Survivor, userSite } from "./scope.ts";
 import { type Shape, show, size, type Spec } from "./shape.ts";
 
@@ -60,7 +60,7 @@ export class Tensor implements Spec, Disposable {
     if (source instanceof Storage) {
       source.retain();
       abandoned.register(this, source, this);
-      adopt(this);
+      if (!activeTrace()) adopt(this); // what a function makes while it is traced belongs to its program
     }
   }
 
