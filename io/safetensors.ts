@@ -13,7 +13,7 @@
  */
 import type { DType, TypedArray } from "../core/dtype.ts";
 import { ArgumentError, FormatError } from "../core/errors.ts";
-import { type Shape, size } from "../core/shape.ts";
+import { size } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { tensor } from "../ops/create.ts";
 import { FORMATS } from "./safetensors_dtypes.ts";
@@ -31,6 +31,7 @@ export interface Safetensors {
   readonly tensors: Record<string, Tensor>;
   /** The same as a tree: `blocks.0.norm1.scale` is at `.blocks[0].norm1.scale`. See {@linkcode fromNames}. */
   readonly tree: unknown;
+  /** Text that the file holds; empty if none. */
   readonly metadata: Metadata;
 }
 
@@ -42,6 +43,7 @@ export interface ReadOptions {
 
 /** What to write besides the tensors. */
 export interface WriteOptions {
+  /** Text to write along. */
   readonly metadata?: Metadata;
 }
 

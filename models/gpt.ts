@@ -48,9 +48,11 @@ export interface GptConfig {
   readonly vocabSize: number;
   /** Most tokens the model can look at. */
   readonly context: number;
+  /** Transformer blocks. */
   readonly layers: number;
   /** Attention heads; they share the channels evenly. */
   readonly heads: number;
+  /** Width of the residual stream, C. */
   readonly channels: number;
   /** Whether linear layers add a bias and norms a shift; true by default. */
   readonly bias?: boolean;
@@ -62,42 +64,50 @@ export interface GptConfig {
 
 /** Scale and shift of a layer norm; without biases there is no shift. */
 export interface NormParams {
-  readonly scale: Tensor; // [C]
-  readonly shift?: Tensor; // [C]
+  /** `[C]` */
+  readonly scale: Tensor;
+  /** `[C]` */
+  readonly shift?: Tensor;
 }
 
 /** A linear layer. */
 export interface LinearParams {
-  readonly weight: Tensor; // [in, out]
-  readonly bias?: Tensor; // [out]
+  /** `[in, out]` */
+  readonly weight: Tensor;
+  /** `[out]` */
+  readonly bias?: Tensor;
 }
 
 /** A transformer block. */
 export interface BlockParams {
+  /** Before the attention. */
   readonly norm1: NormParams;
-  readonly attention: {
-    readonly qkv: LinearParams; // C -> 3·C: queries, keys, values
-    readonly out: LinearParams; // C -> C
-  };
+  /** `qkv`, C -> 3·C, makes queries, keys and values; `out`, C -> C, mixes what the heads found. */
+  readonly attention: { readonly qkv: LinearParams; readonly out: LinearParams };
+  /** Before the network. */
   readonly norm2: NormParams;
-  readonly mlp: {
-    readonly up: LinearParams; // C -> 4·C
-    readonly down: LinearParams; // 4·C -> C
-  };
+  /** `up`, C -> 4·C, and `down`, 4·C -> C, with a GELU between them. */
+  readonly mlp: { readonly up: LinearParams; readonly down: LinearParams };
 }
 
 /** Parameters, as plain data: `tree.map`, optimizers and files take them as they are. */
 export interface GptParams {
-  readonly token: Tensor; // [V, C], also the last layer's weight
-  readonly position: Tensor; // [context, C]
+  /** `[V, C]`, the last layer's weight too. */
+  readonly token: Tensor;
+  /** `[context, C]` */
+  readonly position: Tensor;
+  /** In the order in which they are applied. */
   readonly blocks: readonly BlockParams[];
+  /** After the last block. */
   readonly norm: NormParams;
 }
 
 /** What {@linkcode loss} takes: each of `targets` is the token after the one at its place in `tokens`. */
 export interface GptBatch {
-  readonly tokens: Tensor; // [B, T] i32
-  readonly targets: Tensor; // [B, T] i32
+  /** `[B, T]` i32 */
+  readonly tokens: Tensor;
+  /** `[B, T]` i32 */
+  readonly targets: Tensor;
   /** For dropout; without it nothing is dropped. */
   readonly key?: Key;
 }

@@ -84,7 +84,7 @@ Deno.test("generate leaves no memory behind", async () => {
   const key = tn.key(1);
   const before = tn.memory().tensors;
   await gpt.generate(PARAMS, [0], CONFIG, { length: 3, key });
-  assertEquals(tn.memory().tensors, before);
+  assert(tn.memory().tensors <= before); // less where abandoned tensors were collected meanwhile
 });
 
 Deno.test("top-k and top-p keep the likeliest", () => {

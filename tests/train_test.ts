@@ -1,5 +1,6 @@
 import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as tn from "../mod.ts";
+import { testOnEach } from "./devices.ts";
 
 await tn.use("cpu");
 
@@ -49,23 +50,31 @@ for (const [name, optimizer] of Object.entries(OPTIMIZERS)) {
   });
 }
 
-Deno.test("an update can be compiled once for all steps", async () => {
-  const optimizer = tn.chain(
-    tn.clipByGlobalNorm(1),
-    tn.adamw({ learningRate: tn.schedules.linear({ from: 0.1, steps: 10 }) }),
-  );
-  let recompiled = 0;
-  const update = tn.compile(optimizer.update, { onRecompile: () => recompiled++ });
+/** Three clipped AdamW steps with a schedule; `wrap` may compile the update. Returns all parameters. */
+async function threeSteps(wrap: <F extends tn.Optimizer["update"]>(update: F) => F): Promise<number[]> {
+  const rate = tn.schedules.warmUp(tn.schedules.cosine({ from: 0.1, steps: 10 }), { steps: 2 });
+  const optimizer = tn.chain(tn.clipByGlobalNorm(1), tn.adamw({ learningRate: rate, weightDecay: 0.1 }));
+  const update = wrap(optimizer.update);
   const grads = { w: tn.tensor([[1, -2]]), b: [tn.tensor(3)] };
-  let params = { w: tn.ones([1, 2]), b: [tn.tensor(0.5)] }, eagerParams = params;
-  let state = optimizer.init(params), eagerState = state;
-  for (let i = 0; i < 3; i++) {
-    [params, state] = update(grads, state, params) as [typeof params, tn.OptimizerState];
-    [eagerParams, eagerState] = optimizer.update(grads, eagerState, eagerParams);
+  let params = { w: tn.ones([1, 2]), b: [tn.tensor(0.5)] }, state = optimizer.init(params);
+  for (let i = 0; i < 3; i++) [params, state] = update(grads, state, params);
+  return [...await params.w.data(), await params.b[0].item()];
+}
+
+const onCpu = await threeSteps((update) => update);
+
+testOnEach("updates are the same everywhere, and compiled once for all steps", async (backend) => {
+  await tn.use(backend);
+  try {
+    assertClose(await threeSteps((update) => update), onCpu);
+    let recompiled = 0;
+    const compile = <F extends tn.Optimizer["update"]>(update: F) =>
+      tn.compile(update, { onRecompile: () => recompiled++ }) as F;
+    assertClose(await threeSteps(compile), onCpu);
+    assertEquals(recompiled, 0);
+  } finally {
+    await tn.use("cpu");
   }
-  assertEquals(recompiled, 0);
-  assertClose([...await params.w.data()], [...await eagerParams.w.data()]);
-  assertClose([...await params.b[0].data()], [...await eagerParams.b[0].data()]);
 });
 
 Deno.test("a schedule sees how many updates came before", async () => {

@@ -74,7 +74,9 @@ export type DecayMask = (parameter: Tensor, name: string) => boolean;
 
 /** What the rule for one parameter is given; everything is f32. */
 export interface RuleCall<A> {
+  /** What is to be updated. */
   readonly parameter: Tensor;
+  /** Of the parameter's shape. */
   readonly grad: Tensor;
   /** The state that belongs to this parameter, in the order of `slots`. */
   readonly slots: readonly Tensor[];
@@ -82,11 +84,13 @@ export interface RuleCall<A> {
   readonly scalars: readonly Tensor[];
   /** 0 where the decay mask spares the parameter. */
   readonly weightDecay: number;
+  /** The optimizer's own settings. */
   readonly attrs: A;
 }
 
 /** An optimizer as the update of a single parameter. */
 export interface Rule<A> {
+  /** Of the op that the rule becomes. */
   readonly name: string;
   /** Names of the tensors that are remembered for each parameter; they begin as zeros. */
   readonly slots: readonly string[];

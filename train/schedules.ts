@@ -48,9 +48,11 @@ export function constant(value: number): Schedule {
 
 /** Where a schedule begins, where it ends, and after how many updates. */
 export interface RampOptions {
+  /** The rate of the first update. */
   readonly from: number;
-  /** Kept after the last step. */
+  /** The rate after `steps` updates, kept from then on; 0 by default. */
   readonly to?: number;
+  /** How many updates the way takes. */
   readonly steps: number;
 }
 
@@ -117,6 +119,7 @@ export function warmUp(schedule: Schedule, { steps }: { readonly steps: number }
 
 /** Options of {@linkcode oneCycle}. */
 export interface OneCycleOptions {
+  /** The highest rate. */
   readonly peak: number;
   /** All updates of the training. */
   readonly steps: number;
