@@ -205,7 +205,10 @@ export function compile<A extends unknown[], R>(f: (...args: A) => R, options: C
     if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;
     const { inputs, copies } = program.lowered ? protect(call) : { inputs: call.tensors, copies: [] };
     const outputs = program.run(inputs);
-    for (const i of call.donated) call.tensors[i].dispose();
+    for (const i of call.donated) {
+      if (inputs[i] === call.tensors[i]) call.tensors[i].donate();
+      else call.tensors[i].dispose(); // a copy was given; the memory lives on in what shares it
+    }
     for (const copy of copies) copy.dispose();
     return program.rebuild(outputs) as R;
   };

@@ -50,6 +50,7 @@ export class Tensor implements Spec, Disposable {
   /** The memory, or the value in the function being traced. @internal */
   readonly source: Storage | Value;
   #disposed = false;
+  #donated = false;
 
   /** Tensors are made by `tensor`, `zeros` and the ops. @internal */
   constructor(spec: Spec, backend: Backend, source: Storage | Value) {
@@ -82,7 +83,7 @@ export class Tensor implements Spec, Disposable {
           `has no numbers yet; use where() or scan()`,
       );
     }
-    if (this.source.refs === 0) {
+    if (this.#donated || this.source.refs === 0) {
       throw new DisposedError(`Cannot use a disposed tensor of shape ${show(this.shape)}`);
     }
     return this.source;
@@ -160,6 +161,12 @@ export class Tensor implements Spec, Disposable {
     this.#disposed = true;
     abandoned.unregister(this);
     this.source.release();
+  }
+
+  /** Gives the memory to a program, which may put something else there. @internal */
+  donate(): void {
+    this.dispose();
+    this.#donated = true;
   }
 
   /** Makes `using x = ...` free the tensor at the block's end. */
