@@ -168,6 +168,7 @@ export function dispatcherModule(features: Features, threads: boolean): Uint8Arr
   module.importTable();
   if (threads) module.importFunction("install", [], null);
   const turn = addTurn(module);
+  module.export("turn", turn);
   module.export("serial", addSerial(module, turn));
   if (!threads) return module.bytes();
   const advance = addAdvance(module, turn);

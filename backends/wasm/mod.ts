@@ -21,15 +21,23 @@ export interface WasmOptions {
   readonly threads?: number;
 }
 
+/** More threads than this seldom help, and their scratch memory adds up. */
+const MOST_THREADS = 16;
+
+function defaultThreads(): number {
+  return Math.max(1, Math.min(MOST_THREADS, globalThis.navigator?.hardwareConcurrency ?? 1));
+}
+
 /**
  * Makes the WebAssembly backend.
  *
  * @throws {BackendError} Where WebAssembly has no SIMD.
  */
-export function createWasm(_options: WasmOptions = {}): Backend<number | null> {
+export function createWasm(options: WasmOptions = {}): Backend<number | null> {
   const features = detectFeatures();
   if (!features) throw new BackendError("Cannot use wasm: this engine has no WebAssembly SIMD");
-  const machine = new Machine(features);
+  const threads = features.sharedMemory ? options.threads ?? defaultThreads() : 1;
+  const machine = new Machine(features, threads);
   const { heap } = machine;
   const copy = (pointer: number | null, bytes: number): ArrayBuffer => {
     const result = new ArrayBuffer(bytes);
@@ -38,7 +46,7 @@ export function createWasm(_options: WasmOptions = {}): Backend<number | null> {
   };
   return {
     name: "wasm",
-    description: features.relaxedSimd ? "relaxed SIMD" : "SIMD",
+    description: `${threads} thread${threads === 1 ? "" : "s"}, ${features.relaxedSimd ? "relaxed SIMD" : "SIMD"}`,
     alloc: (bytes) => heap.alloc(bytes),
     free(pointer) {
       if (pointer !== null) heap.free(pointer); // tensors without elements have no memory

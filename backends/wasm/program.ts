@@ -38,7 +38,11 @@ export class WasmProgram implements Executable<number | null> {
   readonly #outputs: (readonly Patch[] | undefined)[];
   readonly #last: number[];
   readonly #loops = new Map<number, { readonly step: LoopStep; readonly moves: number[] }>();
+  /** Names of the calls by the address of their records. */
+  readonly #names = new Map<number, string>();
   #arena = -1;
+  /** Whether some call has several chunks. */
+  #shared = false;
   /** The only call, when it is small: it is called without the dispatcher. */
   #single: {
     readonly run: (args: number, begin: number, end: number) => void;
@@ -63,12 +67,32 @@ export class WasmProgram implements Executable<number | null> {
   run(inputs: readonly (number | null)[], outputs: readonly (number | null)[]): void {
     this.#bind(inputs, outputs);
     if (this.#single) this.#single.run(this.#single.args, 0, this.#single.total);
-    else if (this.#calls.length > 0) this.#machine.run(this.#block);
+    else if (this.#calls.length > 0) this.#machine.run(this.#block, this.#shared);
   }
 
-  /** Runs the program and measures each call. */
+  /** Runs the program record by record, and measures each. */
   profile(inputs: readonly (number | null)[], outputs: readonly (number | null)[]): Promise<KernelTime[]> {
-    throw new Error("not yet");
+    this.#bind(inputs, outputs);
+    const { heap, dispatcher } = this.#machine;
+    const probe = heap.alloc(2 * RECORD.bytes); // one record, and the end
+    const { words } = heap;
+    words[(probe + RECORD.bytes) / 4] = END;
+    const begin = performance.now();
+    const times: KernelTime[] = [];
+    for (let record = this.#block; words[record / 4] !== END;) {
+      if (words[record / 4] === TURN) {
+        record = dispatcher.turn(record) >>> 0;
+        continue;
+      }
+      words.copyWithin(probe / 4, record / 4, (record + RECORD.bytes) / 4);
+      const start = performance.now();
+      this.#machine.run(probe, true);
+      const name = this.#names.get(record)!;
+      times.push({ name, start: start - begin, duration: performance.now() - start });
+      record += RECORD.bytes;
+    }
+    heap.free(probe);
+    return Promise.resolve(times);
   }
 
   dispose(): void {
@@ -159,12 +183,14 @@ export class WasmProgram implements Executable<number | null> {
     const installed = kernels.get(kernel.key)!;
     const chunks = Math.max(1, Math.ceil(total / chunk));
     words.set([installed.index, args, total, chunk, chunks], record / 4);
+    this.#names.set(record, call.name);
+    if (chunks > 1) this.#shared = true;
     kernel.args.forEach((name, i) => {
       const arg = call.args[name];
       if (typeof arg === "number") words[args / 4 + i] = arg;
       else this.#addPatch(args / 4 + i, arg);
     });
-    if (this.#calls.length === 1 && this.#loops.size === 0 && (chunks === 1 || !this.#machine.threaded)) {
+    if (this.#calls.length === 1 && this.#loops.size === 0 && (chunks === 1 || this.#machine.threads === 1)) {
       this.#single = { run: installed.run, args, total };
     }
   }
