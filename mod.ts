@@ -46,10 +46,8 @@ export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
 
 // Transforms
 export { compile, type CompileOptions } from "./core/compile.ts";
+export { checkpoint, type CustomVjp, customVjp } from "./core/custom_vjp.ts";
 export {
-  checkpoint,
-  type CustomVjp,
-  customVjp,
   grad,
   type GradOptions,
   type Grads,

@@ -14,10 +14,10 @@ import type { Backend, KernelTime } from "./backend.ts";
 import { currentBackend } from "./backend.ts";
 import { ArgumentError, TraceError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "./graph.ts";
-import { tensorsOf, vjpFlat } from "./grad.ts";
+import { tensorsOf, vjpFlat } from "./pullback.ts";
 import { identityOf, keyOf } from "./cache_key.ts";
 import { Lowered } from "./lowered.ts";
-import { copyOp } from "./fuse.ts";
+import { copyOp } from "./group.ts";
 import { bind, bindAll } from "./op.ts";
 import { checksNumerics, scope, userSite } from "./scope.ts";
 import { show, type Spec } from "./shape.ts";
@@ -73,11 +73,12 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
   const donated = new Set<number>();
   const signature = args.map((arg, i) => {
     const part = parts[i];
-    if (!part) return `static ${tree.leaves(arg).map(leafKey)}`;
+    const [leaves, structure] = tree.flatten(arg);
+    const described = `${tree.describe(structure)}(${leaves.map(leafKey)})`;
+    if (!part) return `static ${described}`;
     if (options.donate?.includes(i)) part[0].forEach((_, k) => donated.add(tensors.length + k));
     tensors.push(...part[0]);
-    const [leaves, structure] = tree.flatten(arg);
-    return `${tree.describe(structure)}(${leaves.map(leafKey)})`;
+    return described;
   }).join("; ");
   const rebuild = (next: readonly Tensor[]) => {
     let at = 0;
@@ -194,7 +195,8 @@ const programs = new WeakMap<object, Compiled>();
  * console.log(await w.item()); // 3
  * ```
  */
-export function compile<A extends unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
+// deno-lint-ignore no-explicit-any -- parameters without a type annotation stay usable
+export function compile<A extends any[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
   const plain = f as (...args: unknown[]) => unknown;
   const cache = new Map<string, Program>();
   const compiled = (...args: A): R => {
@@ -263,8 +265,7 @@ function differentiable(f: (...args: unknown[]) => unknown, call: Call, program:
   recordOn({
     inputs,
     outputs,
-    rule: (grads) =>
-      back(call.tensors, grads.map((grad, i) => grad ?? zerosLike(outputs[i]))),
+    rule: (grads) => back(call.tensors, grads.map((grad, i) => grad ?? zerosLike(outputs[i]))),
   });
   return program.rebuild(outputs);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { copyOp, type Domain, type Group, levelOf, overDomain, type Ref } from "./fuse.ts";
+import { copyOp, type Domain, type Group, levelOf, overDomain, type Ref } from "./group.ts";
 import type { Value } from "./graph.ts";
 import { keyOf } from "./cache_key.ts";
 import { contiguous, type Layout, mergeAxes, reshapeLayout } from "./layout.ts";

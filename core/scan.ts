@@ -12,7 +12,7 @@ import { currentBackend } from "./backend.ts";
 import { isFloat } from "./dtype.ts";
 import { ArgumentError, ShapeError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, type Value } from "./graph.ts";
-import { tensorsOf, vjpFlat } from "./grad.ts";
+import { tensorsOf, vjpFlat } from "./pullback.ts";
 import { bindAll, type Op, type VjpCall } from "./op.ts";
 import { sameShape, show, type Spec } from "./shape.ts";
 import { isTracked, withoutTapes } from "./tape.ts";

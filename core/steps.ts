@@ -5,7 +5,8 @@
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { copyOp, Fusion, Group } from "./fuse.ts";
+import { Fusion } from "./fuse.ts";
+import { copyOp, Group } from "./group.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Value } from "./graph.ts";
 import { contiguous, isContiguous } from "./layout.ts";
