@@ -298,10 +298,9 @@ export class Fusion {
     group.members.splice(0, group.members.length, ...inOrder(members));
     for (const { node } of other.members) for (const value of node.outputs) this.#home.set(value, group);
     for (const earlier of other.before) if (earlier !== group) this.order(earlier, group);
-    for (const later of this.groups) {
-      if (later.before.delete(other) && later !== group) this.order(group, later);
-      if (later.reads.delete(other) && later !== group) later.reads.add(group);
-    }
+    const after = this.groups.filter((later) => later.before.delete(other)); // from all, before any passes it on
+    for (const later of after) if (later !== group) this.order(group, later);
+    for (const later of this.groups) if (later.reads.delete(other) && later !== group) later.reads.add(group);
     for (const read of other.reads) if (read !== group) group.reads.add(read);
     group.before.delete(group);
     group.reads.delete(group);
