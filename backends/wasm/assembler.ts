@@ -168,20 +168,33 @@ export class Func {
     return this.module.features.relaxedSimd ? f32x4.relaxed_nmadd(a, b, c) : f32x4.sub(c, f32x4.mul(a, b));
   }
 
-  /** The function's body, ready for the module's code section. */
+  /** The function's body, ready for the module's code section. Constants become variables, set at the start. */
   body(): number[] {
+    const constants = new Map<string, Local<"v128">>();
+    const start: Code[] = [];
+    const code = flatten(this.#code, (constant) => {
+      const key = constant.bytes.join();
+      let local = constants.get(key);
+      if (!local) {
+        local = this.local("v128");
+        constants.set(key, local);
+        start.push(0xfd, 12, [...constant.bytes], 0x21, uleb(local.index));
+      }
+      return [0x20, ...uleb(local.index)];
+    });
+    const body = flatten([this.#declarations(), start, code, 0x0b]);
+    return [...uleb(body.length), ...body];
+  }
+
+  /** Types of the variables, neighbours of one type counted together. */
+  #declarations(): Code {
     const groups: [ValueType, number][] = [];
     for (const type of this.#locals) {
       const last = groups.at(-1);
       if (last?.[0] === type) last[1]++;
       else groups.push([type, 1]);
     }
-    const code = flatten([
-      vector(groups.map(([type, count]) => [uleb(count), TYPE_CODE[type as keyof typeof TYPE_CODE]])),
-      this.#code,
-      0x0b,
-    ]);
-    return [...uleb(code.length), ...code];
+    return vector(groups.map(([type, count]) => [uleb(count), TYPE_CODE[type]]));
   }
 }
 
@@ -211,7 +224,7 @@ export class Assembler {
     const key = `${inputs.join()}->${output}`;
     let type = this.#types.get(key);
     if (!type) {
-      const codes = (types: readonly ValueType[]) => vector(types.map((t) => [TYPE_CODE[t as keyof typeof TYPE_CODE]]));
+      const codes = (types: readonly ValueType[]) => vector(types.map((t) => [TYPE_CODE[t]]));
       type = { index: this.#types.size, code: [0x60, codes(inputs), codes(output ? [output] : [])] };
       this.#types.set(key, type);
     }

@@ -9,7 +9,15 @@
 export type ValueType = "i32" | "i64" | "f32" | "f64" | "v128";
 
 /** Bytes, nested as they were put together. */
-export type Code = number | readonly Code[];
+export type Code = number | Constant | readonly Code[];
+
+/**
+ * A 128-bit constant. Engines build one from pieces wherever it stands, loops included, so functions compute each of
+ * theirs once, at the start (see `Func.body`).
+ */
+export class Constant {
+  constructor(readonly bytes: readonly number[]) {}
+}
 
 /** An expression of type T; `"none"` is a statement. An expression used twice is computed twice. */
 export interface Expr<T extends ValueType | "none"> {
@@ -25,10 +33,11 @@ export type I32 = Value<"i32">;
 /** Four f32 or i32 lanes, or two f64 lanes, or a mask. */
 export type V128 = Expr<"v128">;
 
-/** Nested code as one list of bytes. */
-export function flatten(code: Code, into: number[] = []): number[] {
+/** Nested code as one list of bytes; `place` says what stands for a constant. */
+export function flatten(code: Code, place?: (constant: Constant) => readonly number[], into: number[] = []): number[] {
   if (typeof code === "number") into.push(code);
-  else for (const part of code) flatten(part, into);
+  else if (code instanceof Constant) into.push(...place!(code));
+  else for (const part of code) flatten(part, place, into);
   return into;
 }
 

@@ -6,6 +6,7 @@
 import {
   binary,
   bytesOf,
+  Constant,
   type Expr,
   type I32,
   i32,
@@ -47,7 +48,7 @@ const storeLane =
     type: "none",
     code: [address.code, a.code, simd(op), align, uleb(offset), lane],
   });
-const constant = (lanes: ArrayBufferView): V128 => ({ type: "v128", code: [simd(12), bytesOf(lanes)] });
+const constant = (lanes: ArrayBufferView): V128 => ({ type: "v128", code: new Constant(bytesOf(lanes)) });
 const repeated = (lanes: readonly number[]) => lanes.length === 1 ? [...lanes, ...lanes, ...lanes, ...lanes] : lanes;
 
 /** Whole vectors, as bits. */
