@@ -93,11 +93,10 @@ export function candidateTiles({ m, n }: { readonly m: number; readonly n: numbe
     const tile = { rows: fit(m, [4, 2, 1]), columns: 4 };
     return [{ ...tile, down: 16, across: 16 }, { ...tile, down: 8, across: 8 }];
   }
-  // a workgroup is eight SIMD lanes, best side by side along n
-  const rows = m >= 6 ? 8 : m >= 3 ? 4 : m;
-  const columns = n >= 512 || (n >= 128 && m * n >= 65536) ? 16 : n >= 64 ? 8 : 4;
-  const across = n >= 8 * columns ? 8 : n > 2 * columns ? 4 : n > columns ? 2 : 1;
-  return [{ rows, columns, across, down: 8 / across }];
+  // a workgroup is eight SIMD lanes, best side by side along n; larger tiles are faster and take longer to compile
+  const columns = n > 16 ? 8 : 4;
+  const across = n > 4 * columns ? 8 : n > 2 * columns ? 4 : n > columns ? 2 : 1;
+  return [{ rows: fit(m, [8, 4, 1]), columns, across, down: 8 / across }];
 }
 
 /** Parts that k is cut into, so that there is work for everyone and no loop is too long. */
@@ -115,43 +114,64 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const product = productOf(step, context);
   const [tile] = candidateTiles(product, context.software);
   const parts = partsOf(product, tile, context.software);
-  if (parts === 1) return [tileKernel(step, context, product, tile, 1, null)];
+  if (parts === 1) {
+    const whole = step.epilogue ? null : context.buffer(step.outputs[0]);
+    return [tileKernel(step, context, product, tile, 1, whole)];
+  }
   const partials = context.scratch("f32", size(shape) * parts);
   return [tileKernel(step, context, product, tile, parts, partials), sumParts(step, context, parts, partials)];
 }
 
-/** Where an operand's tile starts. */
-interface Origin {
-  /** First element of the matrix. */
-  readonly base: string;
-  /** First row of A's tile, first column of B's. */
-  readonly first: string;
-  /** First place along k. */
-  readonly k: string;
-}
+/** Reads one operand's part of a tile: `count` places across, some along k. */
+class TileReader {
+  /** First elements of the rows that are read along k, or of the only row that is read across. */
+  readonly #starts: string[];
+  readonly #across: string;
+  readonly #along: string;
+  readonly #fours: boolean;
 
-/** Statements that load `count` places across and `step` along k; returns the scalar at each place. */
-function loadTile(shader: Shader, side: Side, { base, first, k }: Origin, count: number, step: number): string[][] {
-  const { buffer, dtype, four, across, along } = side;
-  const times = (value: string, stride: number) => stride === 1 ? value : `(${value}) * ${shader.uniform(stride)}`;
-  const at = (i: number, p: number) =>
-    `${base} + ${times(`${first} + ${i}u`, across)} + ${times(`${k} + ${p}u`, along)}`;
-  const values = Array.from({ length: count }, () => new Array<string>(step));
-  const fours = four === "along" ? step === 4 : four === "across" && count % 4 === 0;
-  for (let i = 0; i < count; i++) {
-    for (let p = 0; p < step; p++) {
-      if (!fours) {
-        values[i][p] = shader.let(shader.load(buffer, dtype, at(i, p), 1), "x");
-      } else if (four === "along" && p === 0) {
-        const name = shader.let(shader.load(buffer, dtype, at(i, 0), 4), "x");
-        for (let lane = 0; lane < 4; lane++) values[i][lane] = `${name}[${lane}]`;
-      } else if (four === "across" && i % 4 === 0) {
-        const name = shader.let(shader.load(buffer, dtype, at(i, p), 4), "x");
-        for (let lane = 0; lane < 4; lane++) values[i + lane][p] = `${name}[${lane}]`;
+  /** Writes what does not change along k. `base` is the matrix's first element, `first` the tile's first place. */
+  constructor(readonly shader: Shader, readonly side: Side, base: string, first: string, readonly count: number) {
+    const { four, across, along } = side;
+    this.#fours = four === "along" || (four === "across" && count % 4 === 0);
+    this.#across = this.#fours && four === "across" ? "" : ` * ${shader.let(shader.uniform(across), "s")}`;
+    this.#along = four === "along" ? "" : ` * ${shader.let(shader.uniform(along), "s")}`;
+    this.#starts = this.#across === ""
+      ? [shader.let(`${base} + ${first}`, "start")]
+      : Array.from({ length: count }, (_, i) => shader.let(`${base} + (${first} + ${i}u)${this.#across}`, "start"));
+  }
+
+  /** Statements that load `step` places from `k` on; returns the scalar at each place across and along. */
+  load(k: string, step: number): string[][] {
+    const { shader, count, side: { four } } = this;
+    const values = Array.from({ length: count }, () => new Array<string>(step));
+    const along = Array.from(
+      { length: step },
+      (_, p) => this.#along === "" ? `${k} + ${p}u` : shader.let(`(${k} + ${p}u)${this.#along}`, "p"),
+    );
+    const lanes = [0, 1, 2, 3];
+    if (!this.#fours) {
+      for (let i = 0; i < count; i++) along.forEach((at, p) => values[i][p] = this.#read(this.#starts[i], at, 1));
+    } else if (four === "along") {
+      for (let i = 0; i < count; i++) {
+        const name = this.#read(this.#starts[i], k, 4);
+        for (const lane of lanes) values[i][lane] = `${name}[${lane}]`;
+      }
+    } else {
+      for (let i = 0; i < count; i += 4) {
+        along.forEach((at, p) => {
+          const name = this.#read(this.#starts[0], `${at} + ${i}u`, 4);
+          for (const lane of lanes) values[i + lane][p] = `${name}[${lane}]`;
+        });
       }
     }
+    return values;
   }
-  return values;
+
+  #read(start: string, at: string, width: 1 | 4): string {
+    const { buffer, dtype } = this.side;
+    return this.shader.let(this.shader.load(buffer, dtype, `${start} + ${at}`, width), "x");
+  }
 }
 
 /** Four scalars as a vector; the very vector where they are its lanes. */
@@ -181,11 +201,14 @@ function tileKernel(
   shader.add(`let part = workgroup / (${sizes[3]} * ${sizes[2]} * ${sizes[1]});`);
   // workgroups beyond the last part have nothing to do
   shader.add(`if (part >= ${sizes[0]}) { return; }`);
-  shader.add(`let row = (tile_row * ${down}u + local.x / ${across}u) * ${rows}u;`);
-  shader.add(`let column = (tile_column * ${across}u + local.x % ${across}u) * ${columns}u;`);
+  const lanes = shader.let(shader.uniform(across), "lanes");
+  shader.add(`let row = (tile_row * (${down * across}u / ${lanes}) + local.x / ${lanes}) * ${rows}u;`);
+  shader.add(`let column = (tile_column * ${lanes} + local.x % ${lanes}) * ${columns}u;`);
   const coordinates = matrixOf(shader, batch);
   const baseA = shader.let(matrixAt(shader, coordinates, a), "base");
   const baseB = shader.let(matrixAt(shader, coordinates, b), "base");
+  const left = new TileReader(shader, a, baseA, "row", rows);
+  const right = new TileReader(shader, b, baseB, "column", columns);
   const fragments = columns / 4;
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < fragments; j++) shader.add(`var sum${i}_${j} = vec4f(0.0);`);
@@ -193,12 +216,11 @@ function tileKernel(
   const length = shader.uniform(Math.ceil(k / turn / parts) * turn);
   shader.add(`let k_end = min((part + 1u) * ${length}, ${K});`);
   shader.add(`for (var k = part * ${length}; k < k_end; k += ${turn}u) {`);
-  const left = loadTile(shader, a, { base: baseA, first: "row", k: "k" }, rows, turn);
-  const right = loadTile(shader, b, { base: baseB, first: "column", k: "k" }, columns, turn);
+  const as = left.load("k", turn), bs = right.load("k", turn);
   for (let p = 0; p < turn; p++) {
     for (let j = 0; j < fragments; j++) {
-      const vector = shader.let(vectorOf([0, 1, 2, 3].map((lane) => right[4 * j + lane][p])), "y");
-      for (let i = 0; i < rows; i++) shader.add(`sum${i}_${j} = fma(vec4f(${left[i][p]}), ${vector}, sum${i}_${j});`);
+      const vector = shader.let(vectorOf([0, 1, 2, 3].map((lane) => bs[4 * j + lane][p])), "y");
+      for (let i = 0; i < rows; i++) shader.add(`sum${i}_${j} = fma(vec4f(${as[i][p]}), ${vector}, sum${i}_${j});`);
     }
   }
   shader.add("}");
