@@ -163,7 +163,7 @@ function packingOf(b: Matrix): Packing {
 type Args = Readonly<Record<string, Local<"i32">>>;
 
 /** Eight neighbours of a row at a time; what is read past the last column is never used. */
-function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
+export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
   const first = f.let(i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2)));
   const target = f.let(to);
   f.for({ to: columns, step: TILE_COLUMNS }, () => {
@@ -189,7 +189,7 @@ function panelColumns(f: Func, { b, bStride, bColumn }: Args, piece: Piece, j: L
 }
 
 /** Four k of four columns at a time, transposed in registers. What is past the last k is overwritten or never used. */
-function packColumns(f: Func, args: Args, piece: Piece): void {
+export function packColumns(f: Func, args: Args, piece: Piece): void {
   const target = f.let(piece.to);
   f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
     const columns = panelColumns(f, args, piece, j);
@@ -220,7 +220,7 @@ export function transpose(f: Func, [a, b, c, d]: readonly Local<"v128">[]): V128
 }
 
 /** One element at a time. */
-function packStrided(f: Func, args: Args, piece: Piece): void {
+export function packStrided(f: Func, args: Args, piece: Piece): void {
   const target = f.let(piece.to);
   f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
     const columns = panelColumns(f, args, piece, j);
