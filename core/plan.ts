@@ -56,13 +56,16 @@ function packArena<K>(pieces: readonly { key: K; bytes: number; first: number; l
   return { offsets, total };
 }
 
-/** Whether a step reads `input` only at the very places where it writes `output`. */
+/** Whether a step reads `input` only at the very places where it writes `output`, so that they may share memory. */
 function overwrites(step: Step, input: number, output: number): boolean {
-  if (step.kind !== "region" || step.region.inner.length > 0) return false;
-  const { body, stores } = step.region;
+  if (step.kind === "loop") return false;
+  if (step.kind === "op" && step.inputs.some(({ buffer }) => buffer === input)) return false;
+  const map = step.kind === "region" ? step : step.epilogue;
+  if (!map || map.region.inner.length > 0) return false;
+  const { body, stores } = map.region;
   const store = stores.find((s) => step.outputs[s.output] === output)!;
   return body.every((instr) =>
-    instr.kind !== "load" || step.inputs[instr.input] !== input ||
+    instr.kind !== "load" || map.inputs[instr.input] !== input ||
     (instr.offset === store.offset && instr.strides.every((stride, axis) => stride === store.strides[axis]))
   );
 }

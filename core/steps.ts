@@ -205,7 +205,9 @@ function scanDrafts(group: Group, backend: Backend): Draft[] {
       return value;
     }
     const copy = new Value(value, value.origin);
-    drafts.push(copyDraft(value, copy));
+    // an input is copied first, so that what comes of it may take its place
+    if (inputs.has(value)) drafts.unshift(copyDraft(value, copy));
+    else drafts.push(copyDraft(value, copy));
     return copy;
   };
   const results = outputs.map(own);

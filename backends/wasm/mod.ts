@@ -59,7 +59,7 @@ export function createWasm(options: WasmOptions = {}): Backend<number | null> {
     readSync: copy,
     kernels: {},
     compile: (program): Executable<number | null> => new WasmProgram(machine, program),
-    lowers: new Set(Object.keys(lowerings)),
+    lowers: new Set([...Object.keys(lowerings), "scan"]),
     strided: new Set(["matmul"]),
   };
 }
