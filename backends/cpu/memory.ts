@@ -1,10 +1,11 @@
 /**
- * How kernels see memory: typed arrays over a buffer, and tables of the places that a strided walk visits.
+ * How kernels see memory: typed arrays over a buffer, and the places that strided walks visit.
  *
  * @module
  */
 import type { View } from "../../core/backend.ts";
 import { viewBuffer } from "../../core/dtype.ts";
+import { mergeAxes } from "../../core/layout.ts";
 import { type Shape, size } from "../../core/shape.ts";
 
 /** Storage of one tensor. */
@@ -38,4 +39,25 @@ export function places(shape: Shape, strides: readonly number[], start = 0): Int
     count *= shape[axis];
   }
   return table;
+}
+
+/** Strided views of one shape, visited side by side: rows one after the other, along which view `k` takes `steps[k]`. */
+export interface Walk {
+  /** Elements in a row. */
+  readonly length: number;
+  /** For each view, the distance between neighbours in a row. */
+  readonly steps: readonly number[];
+  /** For each view, where every row begins. */
+  readonly starts: readonly Int32Array[];
+}
+
+/** How to walk through views of `shape` in row-major order, in rows as long as the strides of all of them allow. */
+export function walk(shape: Shape, ...views: readonly (readonly number[])[]): Walk {
+  const merged = mergeAxes(shape, views);
+  const outer = merged.shape.slice(0, -1);
+  return {
+    length: merged.shape.at(-1) ?? 1,
+    steps: merged.strides.map((strides) => strides.at(-1) ?? 0),
+    starts: merged.strides.map((strides) => places(outer, strides.slice(0, -1))),
+  };
 }

@@ -9,7 +9,10 @@ import { stridesOf } from "../../core/shape.ts";
 import type { ArgAttrs } from "../../ops/argmax.ts";
 import type { CumulativeAttrs } from "../../ops/cumulative.ts";
 import type { ReduceAttrs } from "../../ops/reduce.ts";
-import { type Buffer, elements, places } from "./memory.ts";
+import { type Buffer, type Elements, elements, places, type Walk, walk } from "./memory.ts";
+import { specialized } from "./specialize.ts";
+
+type Combine = (a: number, b: number) => number;
 
 /** How two values become one; whole numbers wrap when they are stored, but products must wrap at once to stay exact. */
 const combine = {
@@ -19,22 +22,31 @@ const combine = {
   min: (a: number, b: number) => Math.min(a, b),
   any: (a: number, b: number) => a | b,
   all: (a: number, b: number) => a & b,
-} satisfies Record<ReduceOp, (a: number, b: number) => number>;
+} satisfies Record<ReduceOp, Combine>;
+
+/** For every place, all elements that a walk from there visits, combined. */
+const foldLoop = specialized(
+  (f: Combine, first: number, to: Elements, from: Elements, places: Int32Array, rows: Walk) => {
+    const { length, steps: [step], starts: [starts] } = rows;
+    for (let i = 0; i < to.length; i++) {
+      let result = first;
+      for (let row = 0; row < starts.length; row++) {
+        const at = places[i] + starts[row];
+        for (let j = 0; j < length; j++) result = f(result, from[at + j * step]);
+      }
+      to[i] = result;
+    }
+  },
+);
 
 function reduction(op: ReduceOp): Kernel<Buffer, ReduceAttrs> {
   return ({ inputs: [x], outputs: [y], attrs: { axes } }) => {
     const whole = x.dtype === "i32" || x.dtype === "u32";
     const f = op === "prod" && whole ? Math.imul : combine[op];
-    const first = identityOf(op, x.dtype);
-    const from = elements(x), to = elements(y);
     const strides = stridesOf(x.shape);
-    const rows = places(y.shape, strides);
-    const steps = places(axes.map((axis) => x.shape[axis]), axes.map((axis) => strides[axis]));
-    for (let row = 0; row < to.length; row++) {
-      let result = first;
-      for (const step of steps) result = f(result, from[rows[row] + step]);
-      to[row] = result;
-    }
+    const rows = walk(axes.map((axis) => x.shape[axis]), axes.map((axis) => strides[axis]));
+    const loop = foldLoop(`${op} ${x.dtype}`);
+    loop(f, identityOf(op, x.dtype), elements(y), elements(x), places(y.shape, strides), rows);
   };
 }
 
