@@ -11,14 +11,12 @@
  *
  * @module
  */
-import { createCpu } from "./backends/cpu/mod.ts";
-import { createWasm } from "./backends/wasm/mod.ts";
-import { createWebgpu } from "./backends/webgpu/mod.ts";
 import { registerBackend } from "./core/backend.ts";
 
-registerBackend("webgpu", createWebgpu);
-registerBackend("wasm", () => createWasm());
-registerBackend("cpu", createCpu);
+// a backend's code is loaded when it is first asked for
+registerBackend("webgpu", async () => (await import("./backends/webgpu/mod.ts")).createWebgpu());
+registerBackend("wasm", async () => (await import("./backends/wasm/mod.ts")).createWasm());
+registerBackend("cpu", async () => (await import("./backends/cpu/mod.ts")).createCpu());
 
 // Devices
 export {
