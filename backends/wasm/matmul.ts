@@ -44,6 +44,8 @@ const FEW_ROWS = 16;
 /** Products with fewer rows or columns than this are rows of dot products. */
 const THIN = 4;
 
+/** A whose columns are this many bytes apart is packed as well, if enough columns of B share the cost. */
+const FAR = 1024, MANY_COLUMNS = 64;
 /** B up to this many bytes is read in place as well: it stays in the first-level cache. */
 const SMALL_B = 16384;
 
@@ -123,6 +125,7 @@ function tiled(call: OpCall, shapes: Shapes, epilogue: Epilogue | null): Call[] 
     a: a.ref,
     aOrder,
     aStride: 4 * (aOrder === "rows" ? a.row : a.column),
+    packA: aOrder === "columns" && 4 * a.column >= FAR && columns >= MANY_COLUMNS,
     b: b.ref,
     packing: inPlace ? null : packingOf(b),
     bStride: 4 * b.row,
@@ -162,19 +165,29 @@ function packingOf(b: Matrix): Packing {
 
 type Args = Readonly<Record<string, Local<"i32">>>;
 
-/** Eight neighbours of a row at a time; what is read past the last column is never used. */
+/**
+ * Two panels side by side, so that every cache line of B is read once; what is read past the last column is never used.
+ */
 export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
+  const PAIR = 2 * TILE_COLUMNS;
   const first = f.let(i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2)));
-  const target = f.let(to);
-  f.for({ to: columns, step: TILE_COLUMNS }, () => {
-    const from = f.let(first);
+  const panelBytes = f.let(i32.mul(depth, 4 * TILE_COLUMNS));
+  const left = f.let(to);
+  const pack = (panels: 1 | 2) => {
+    const from = f.let(first), near = f.let(left), far = f.let(i32.add(left, panelBytes));
     f.for({ to: depth }, () => {
-      f.do(v128.store(target, v128.load(from)));
-      f.do(v128.store(target, v128.load(from, 16), 16));
+      for (let vector = 0; vector < 2 * panels; vector++) {
+        f.do(v128.store(vector < 2 ? near : far, v128.load(from, 16 * vector), 16 * (vector % 2)));
+      }
       f.increase(from, bStride);
-      f.increase(target, 4 * TILE_COLUMNS);
+      f.increase(near, 4 * TILE_COLUMNS);
+      f.increase(far, 4 * TILE_COLUMNS);
     });
-    f.increase(first, 4 * TILE_COLUMNS);
+  };
+  f.for({ to: columns, step: PAIR }, (j) => {
+    f.if(i32.gt_u(i32.sub(columns, j), TILE_COLUMNS), () => pack(2), () => pack(1));
+    f.increase(first, 4 * PAIR);
+    f.increase(left, i32.shl(panelBytes, 1));
   });
 }
 

@@ -15,10 +15,11 @@
  * @module
  */
 import type { Func, Local } from "./assembler.ts";
-import { type Expr, i32 } from "./instructions.ts";
+import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { argsFor, keyOf, type RegionShape } from "./region.ts";
 import { RegionWriter } from "./region_code.ts";
+import { v128 } from "./simd.ts";
 import { type AOrder, type BOrder, callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
 type Int = Local<"i32">;
@@ -62,6 +63,8 @@ export interface Product {
   readonly aOrder: AOrder;
   /** Bytes from row to row (or, by columns, from k to k). */
   readonly aStride: number;
+  /** Whether to copy each block of A, which lies by columns, to where its tiles are contiguous. */
+  readonly packA?: boolean;
   readonly b: Ref;
   /** The packing, or null to read B in place with its rows `bStride` bytes apart. */
   readonly packing: Packing | null;
@@ -82,6 +85,8 @@ export interface Epilogue {
 const MOST_ROWS = 240, MOST_COLUMNS = 256, MOST_DEPTH = 384;
 /** Floats that a block of C takes in scratch memory, ahead of the packed panels. */
 const BLOCK_FLOATS = MOST_ROWS * MOST_COLUMNS;
+/** Floats that the packed panels take, ahead of the packed tiles of A. */
+const PANEL_FLOATS = (MOST_DEPTH + 4) * MOST_COLUMNS;
 /** Work of one item, in floating point operations, that is not split further. */
 const SMALLEST_ITEM = 1_000_000;
 const ENOUGH_ITEMS = 8;
@@ -93,6 +98,9 @@ interface Blocks {
   readonly columns: number;
   readonly depth: number;
 }
+
+/** Bytes of one k of a tile of A. */
+const TILE_BYTES = 4 * TILE_ROWS;
 
 const roundUp = (n: number, step: number) => Math.ceil(n / step) * step;
 /** The largest of equal pieces of n that are no longer than `most`, rounded up to `step`. */
@@ -156,7 +164,7 @@ function productKernel(product: Product, names: readonly string[]): Kernel {
   const { aOrder, packing, epilogue, batch, repeat } = product;
   const key = [
     "product",
-    `A ${aOrder}`,
+    `A ${aOrder}${product.packA ? " packed" : ""}`,
     `B ${packing?.key ?? "in place"}`,
     `batch ${batch.length}`,
     repeat ? "repeat" : "",
@@ -173,12 +181,14 @@ class ProductWriter {
   readonly #bOrder: BOrder;
   readonly #block: Int;
   readonly #panels: Int;
+  readonly #tiles: Int;
 
   constructor(readonly f: Func, readonly args: Readonly<Record<string, Int>>, readonly product: Product) {
     const scratch = f.module.global("scratch");
     this.#bOrder = product.packing ? "packed" : "inPlace";
     this.#block = f.let(scratch);
     this.#panels = f.let(i32.add(scratch, 4 * BLOCK_FLOATS));
+    this.#tiles = f.let(i32.add(this.#panels, 4 * PANEL_FLOATS));
   }
 
   /** One block of C. */
@@ -249,10 +259,8 @@ class ProductWriter {
     const { columnBegin, columns, rowBytes } = block;
     const { packing } = product;
     packing?.write(f, moved, { depthBegin, depth, columnBegin, columns, to: this.#panels });
-    const depthBytes = product.aOrder === "rows" ? i32.const(4) : args.aStride;
-    const tileBytes = product.aOrder === "rows" ? i32.mul(args.aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS);
-    const a = f.let(i32.add(moved.a, i32.mul(depthBegin, depthBytes)));
-    const aStep = f.let(tileBytes), cStep = f.let(i32.mul(rowBytes, TILE_ROWS));
+    const { first: a, stride: aStride, step: aStep } = this.#sliceOfA(moved, block, depthBegin, depth);
+    const cStep = f.let(i32.mul(rowBytes, TILE_ROWS));
     const inPlace = i32.add(i32.add(moved.b, i32.mul(depthBegin, args.bStride)), i32.shl(columnBegin, 2));
     const b = f.let(packing ? this.#panels : inPlace);
     const bStep = f.let(packing ? i32.shl(depth, 5) : i32.const(4 * TILE_COLUMNS));
@@ -262,7 +270,7 @@ class ProductWriter {
       f.while(i32.gt_s(left, 0), () => {
         callTile(f, product.aOrder, this.#bOrder, left, {
           a: aTile,
-          aStride: args.aStride,
+          aStride,
           b,
           bStride: args.bStride,
           c: cTile,
@@ -276,6 +284,37 @@ class ProductWriter {
       });
       f.increase(b, bStep);
       f.increase(c, 4 * TILE_COLUMNS);
+    });
+  }
+
+  /** Where the block's first tile of A starts, the tile function's stride, and the bytes from tile to tile. */
+  #sliceOfA(moved: Record<string, Int>, block: Block, depthBegin: Int, depth: Int) {
+    const { f, args, product } = this;
+    const byRows = product.aOrder === "rows";
+    const first = f.let(i32.add(moved.a, i32.mul(depthBegin, byRows ? i32.const(4) : args.aStride)));
+    if (product.packA) {
+      const step = f.let(i32.mul(depth, TILE_BYTES));
+      this.#packA(first, block.rows, depth, step);
+      return { first: f.let(this.#tiles), stride: i32.const(TILE_BYTES), step };
+    }
+    const step = f.let(byRows ? i32.mul(args.aStride, TILE_ROWS) : i32.const(TILE_BYTES));
+    return { first, stride: args.aStride, step };
+  }
+
+  /** Copies columns of A to tiles: for each 5 rows, for each k, 5 floats. */
+  #packA(first: Int, rows: Int, depth: Int, step: Int): void {
+    const { f, args } = this;
+    const column = f.let(first), target = f.let(this.#tiles);
+    f.for({ to: depth }, () => {
+      const from = f.let(column), to = f.let(target);
+      f.for({ to: rows, step: TILE_ROWS }, () => {
+        f.do(v128.store(to, v128.load(from)));
+        f.do(i32.store(to, i32.load(from, 16), 16));
+        f.increase(from, TILE_BYTES);
+        f.increase(to, step);
+      });
+      f.increase(column, args.aStride);
+      f.increase(target, TILE_BYTES);
     });
   }
 }
