@@ -3,9 +3,10 @@
  *
  * @module
  */
+import type { Home } from "./binding.ts";
 import type { Access } from "./device.ts";
 import type { Memory, UniformSlot, WebgpuBuffer } from "./memory.ts";
-import type { Home, Kernel } from "./shader.ts";
+import type { Kernel } from "./shader.ts";
 
 /** The buffer that lives at a place in this run. */
 export type Resolve = (place: Home) => WebgpuBuffer;

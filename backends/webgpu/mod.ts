@@ -35,7 +35,7 @@ export async function createWebgpu(): Promise<WebgpuBackend> {
     read: (buffer, bytes) => memory.read(buffer, bytes),
     kernels: {},
     compile: (program) => new WebgpuProgram(program, memory),
-    lowers: new Set(Object.keys(OPS)),
+    lowers: new Set([...Object.keys(OPS), "scan"]),
     strided: STRIDED,
     maxBuffers: device.limits.maxStorageBuffersPerShaderStage,
     destroy: () => device.destroy(),

@@ -10,13 +10,14 @@
 import type { Executable, KernelTime } from "../../core/backend.ts";
 import { BackendError } from "../../core/errors.ts";
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
-import type { BufferPlan, OpStep, Program, Step } from "../../core/program.ts";
+import type { BufferPlan, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
 import { Launch, type Resolve, type Turns } from "./launch.ts";
 import type { Memory, WebgpuBuffer } from "./memory.ts";
 import { OPS } from "./ops.ts";
 import { lowerMap } from "./region.ts";
 import { lowerRows } from "./rows.ts";
-import type { Context, Home, Kernel } from "./shader.ts";
+import type { Home } from "./binding.ts";
+import type { Context, Kernel } from "./shader.ts";
 
 /** Programs of more steps than this have their sizes written into the text: fewer instructions, more texts. */
 const SHARED_STEPS = 4;
@@ -42,21 +43,27 @@ function countWriters(steps: readonly Step[], writers: Map<number, number>): Map
 class ProgramContext implements Context {
   readonly shared: boolean;
   readonly software: boolean;
-  readonly maxBindingBytes: number;
+  readonly maxBuffers: number;
   readonly #writers: ReadonlyMap<number, number>;
+  readonly #extra: BufferPlan[] = [];
   #used = 0;
   /** Most scratch memory that any step needs. */
   scratchBytes = 0;
 
-  constructor(readonly program: Program, { device, largest }: Memory) {
+  constructor(readonly program: Program, { device }: Memory) {
     this.shared = program.steps.length <= SHARED_STEPS;
     this.software = device.software;
-    this.maxBindingBytes = largest;
+    this.maxBuffers = device.limits.maxStorageBuffersPerShaderStage;
     this.#writers = countWriters(program.steps, new Map());
   }
 
   buffer(index: number): BufferPlan {
-    return this.program.buffers[index];
+    return this.program.buffers[index] ?? this.#extra[index - this.program.buffers.length];
+  }
+
+  /** A number for a buffer that the program does not know. */
+  add(buffer: BufferPlan): number {
+    return this.program.buffers.length + this.#extra.push(buffer) - 1;
   }
 
   soleWriter(index: number): boolean {
@@ -83,6 +90,38 @@ function lowerOp(step: OpStep, context: Context): Kernel[] {
   return lower(step, context);
 }
 
+/** The kernels of a region; what it has too many buffers for goes through scratch memory, which is one buffer. */
+function lowerRegion(step: RegionStep, context: ProgramContext): Kernel[] {
+  const before: Kernel[] = [], after: Kernel[] = [];
+  const whole = (i: number) => /input|output/.test(context.buffer(i).place.kind);
+  const homes = new Set([...step.inputs, ...step.outputs].filter(whole));
+  let excess = homes.size + 1 - context.maxBuffers;
+  const moved = new Map<number, number>();
+  for (const home of excess > 0 ? homes : []) {
+    if (excess-- <= 0) break;
+    const buffer = context.buffer(home);
+    const copy = context.add(context.scratch(buffer.dtype, buffer.bytes / bytesPerElement(buffer.dtype)));
+    moved.set(home, copy);
+    if (step.inputs.includes(home)) before.push(...copyBuffer(step.name, home, copy, context));
+    if (step.outputs.includes(home)) after.push(...copyBuffer(step.name, copy, home, context));
+  }
+  const move = (buffers: readonly number[]) => buffers.map((buffer) => moved.get(buffer) ?? buffer);
+  const near = { ...step, inputs: move(step.inputs), outputs: move(step.outputs) };
+  return [...before, ...step.region.inner.length > 0 ? lowerRows(near, context) : lowerMap(near, context), ...after];
+}
+
+/** The kernel that copies a whole buffer. */
+function copyBuffer(name: string, from: number, to: number, context: Context): Kernel[] {
+  const { bytes, dtype } = context.buffer(from);
+  const region = {
+    outer: [bytes / bytesPerElement(dtype)],
+    inner: [],
+    body: [{ kind: "load", input: 0, strides: [1], offset: 0, dtype }],
+    stores: [{ value: 0, output: 0, strides: [1], offset: 0 }],
+  } as const;
+  return lowerMap({ kind: "region", name: `${name} copy`, region, inputs: [from], outputs: [to] }, context);
+}
+
 /** A program made ready for the GPU. */
 export class WebgpuProgram implements Executable<WebgpuBuffer> {
   readonly #items: readonly Item[];
@@ -104,11 +143,7 @@ export class WebgpuProgram implements Executable<WebgpuBuffer> {
         return [{ loop, length, reverse, items: this.#lower(step.steps, context, lengths) }];
       }
       context.begin();
-      const kernels = step.kind === "op"
-        ? lowerOp(step, context)
-        : step.region.inner.length > 0
-        ? lowerRows(step, context)
-        : lowerMap(step, context);
+      const kernels = step.kind === "op" ? lowerOp(step, context) : lowerRegion(step, context);
       return kernels.map((kernel) => new Launch(kernel, this.memory, lengths));
     });
   }

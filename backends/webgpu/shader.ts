@@ -8,13 +8,11 @@
  */
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { ScalarOp } from "../../core/scalar.ts";
-import type { BufferPlan, Place } from "../../core/program.ts";
+import type { BufferPlan } from "../../core/program.ts";
+import { bind, declare, type Home, placeKey, type Use } from "./binding.ts";
 import type { Access } from "./device.ts";
 import { MathLibrary, type Width } from "./math.ts";
 import { type Lane, laneOf, SCALAR, typeName } from "./scalar.ts";
-
-/** Where a whole buffer lives: a slice is a part of one of these. */
-export type Home = Exclude<Place, { readonly kind: "slice" }>;
 
 /** A buffer as one dispatch sees it. */
 export interface Binding {
@@ -41,35 +39,13 @@ export interface Context {
   readonly shared: boolean;
   /** Lanes are SIMD lanes of a CPU. */
   readonly software: boolean;
-  readonly maxBindingBytes: number;
+  /** Most buffers that one kernel may see. */
+  readonly maxBuffers: number;
   buffer(index: number): BufferPlan;
   /** Whether one step alone writes a buffer, so that what it writes is all that the buffer holds. */
   soleWriter(index: number): boolean;
   /** Memory that lives until the step ends. */
   scratch(dtype: DType, count: number): BufferPlan;
-}
-
-/** How a bound buffer is used. */
-interface Use {
-  readonly at: number;
-  readonly place: Home;
-  bytes: number;
-  write: boolean;
-  atomic: boolean;
-  readonly dtypes: Set<DType>;
-  wide: boolean;
-  /** Whether fours may be read at once from every place where they are asked for. */
-  aligned: boolean;
-  readonly accessors: Map<string, Touch>;
-}
-
-/** One way to touch a buffer. */
-interface Touch {
-  readonly dtype: DType;
-  readonly width: Width;
-  readonly set: boolean;
-  /** First element of the slice, or "". */
-  readonly base: string;
 }
 
 /** Turns that the loops of one invocation may take together: llvmpipe ends it, silently, after 65,535. */
@@ -99,6 +75,7 @@ export class Shader {
   readonly #uses = new Map<string, Use>();
   readonly #numbers: number[] = [];
   readonly #loops: number[] = [];
+  readonly #slices: string[] = [];
   #names = 0;
 
   constructor(readonly name: string, readonly context: Context) {}
@@ -212,7 +189,10 @@ export class Shader {
       const turn = this.#turn(place.loop);
       return [outer.base(), `${turn} * ${this.num(stride)}`].filter((part) => part !== "").join(" + ");
     };
-    return { home: outer.home, bytes: outer.bytes, base, slices: `${outer.slices}_${place.loop}_${stride}` };
+    const key = `${outer.slices} ${place.loop} ${stride}`;
+    let at = this.#slices.indexOf(key);
+    if (at < 0) at = this.#slices.push(key) - 1;
+    return { home: outer.home, bytes: outer.bytes, base, slices: `_s${at}` };
   }
 
   /** The current turn of a loop. */
@@ -231,7 +211,7 @@ export class Shader {
 
   /** The finished kernel. */
   finish(groups: readonly [number, number, number], workgroup: readonly [number, number] = [WORKGROUP, 1]): Kernel {
-    const uses = [...this.#uses.values()];
+    const uses = bind([...this.#uses.values()], this.context.maxBuffers, (value) => this.num(value));
     const arenaWritten = uses.some(({ place, write }) => place.kind === "arena" && write);
     const bindings: Binding[] = uses.map((use) => ({
       place: use.place,
@@ -257,91 +237,4 @@ export class Shader {
     numbers?.set(this.#numbers);
     return { name: this.name, code, bindings, numbers, loops: this.#loops, groups };
   }
-}
-
-function placeKey(place: Home): string {
-  return `${place.kind}${place.kind === "arena" ? place.offset : place.index}`;
-}
-
-/** The declaration of a buffer and of the functions that touch it. */
-function declare(use: Use, access: Access): string {
-  const lanes = new Set([...use.dtypes].map((dtype) => dtype === "bool" ? "i32" : dtype === "f16" ? "u32" : dtype));
-  const element = lanes.size === 1 && !use.atomic ? [...lanes][0] : "u32";
-  const wide = use.wide && use.aligned && !use.atomic && !use.dtypes.has("f16");
-  const type = use.atomic ? "atomic<u32>" : wide ? `vec4<${element}>` : element;
-  const buffer = `b${use.at}`;
-  const functions = [...use.accessors].map(([name, touch]) => {
-    const accessor = { name, buffer, element, wide, atomic: use.atomic, ...touch };
-    const start = touch.base === "" ? "" : `let i = at + ${touch.base}; `;
-    const argument = touch.base === "" ? "i" : "at";
-    const type = typeName(laneOf(touch.dtype), touch.width);
-    return touch.set
-      ? `fn ${name}(${argument}: u32, v: ${type}) { ${start}${setter(accessor)} }`
-      : `fn ${name}(${argument}: u32) -> ${type} { ${start}return ${getter(accessor)}; }`;
-  });
-  const mode = access === "read" ? "read" : "read_write";
-  return [`@group(0) @binding(${use.at}) var<storage, ${mode}> ${buffer}: array<${type}>;`, ...functions].join("\n");
-}
-
-interface Accessor extends Touch {
-  readonly name: string;
-  readonly buffer: string;
-  /** The declared element type, alone or (`wide`) in fours. */
-  readonly element: "f32" | "i32" | "u32";
-  readonly wide: boolean;
-  readonly atomic: boolean;
-}
-
-/** The word at `i`. */
-function word({ buffer, wide, atomic }: Accessor, i: string): string {
-  if (atomic) return `atomicLoad(&${buffer}[${i}])`;
-  return wide ? `${buffer}[(${i}) >> 2u][(${i}) & 3u]` : `${buffer}[${i}]`;
-}
-
-/** Writes the word at `i`. */
-function setWord({ buffer, wide, atomic }: Accessor, i: string, value: string): string {
-  if (atomic) return `atomicStore(&${buffer}[${i}], ${value});`;
-  return wide ? `${buffer}[(${i}) >> 2u][(${i}) & 3u] = ${value};` : `${buffer}[${i}] = ${value};`;
-}
-
-const FOUR = ["i", "i + 1u", "i + 2u", "i + 3u"];
-
-function getter(accessor: Accessor): string {
-  const { buffer, dtype, width, element, wide } = accessor;
-  if (dtype === "f16") {
-    const half = (i: string) => `unpack2x16float(${word(accessor, `(${i}) >> 1u`)})[(${i}) & 1u]`;
-    return width === 1 ? half("i") : `vec4f(${FOUR.map(half).join(", ")})`;
-  }
-  const raw = width === 1
-    ? word(accessor, "i")
-    : wide
-    ? `${buffer}[i >> 2u]`
-    : `vec4<${element}>(${FOUR.map((i) => word(accessor, i)).join(", ")})`;
-  const stored = dtype === "bool" ? "i32" : laneOf(dtype);
-  const typed = stored === element ? raw : `bitcast<${typeName(stored, width)}>(${raw})`;
-  return dtype === "bool" ? `${typed} != ${typeName("i32", width)}(0)` : typed;
-}
-
-function setter(accessor: Accessor): string {
-  const { buffer, dtype, width, element, wide } = accessor;
-  if (dtype === "f16") return setHalf(accessor);
-  const integer = typeName("i32", width);
-  const value = dtype === "bool" ? `select(${integer}(0), ${integer}(1), v)` : "v";
-  const stored = dtype === "bool" ? "i32" : laneOf(dtype);
-  const typed = stored === element ? value : `bitcast<${typeName(element, width)}>(${value})`;
-  if (width === 1) return setWord(accessor, "i", typed);
-  if (wide) return `${buffer}[i >> 2u] = ${typed};`;
-  return `let w = ${typed}; ${FOUR.map((i, k) => setWord(accessor, i, `w[${k}]`)).join(" ")}`;
-}
-
-/** Halves lie two in a word: four are two words; one leaves its neighbour's bits alone. */
-function setHalf(accessor: Accessor): string {
-  const { buffer, width } = accessor;
-  if (width === 4) {
-    return `${setWord(accessor, "i >> 1u", "pack2x16float(v.xy)")} ${
-      setWord(accessor, "(i >> 1u) + 1u", "pack2x16float(v.zw)")
-    }`;
-  }
-  return `let shift = (i & 1u) * 16u; atomicAnd(&${buffer}[i >> 1u], ~(0xffffu << shift)); ` +
-    `atomicOr(&${buffer}[i >> 1u], (pack2x16float(vec2f(v, 0.0)) & 0xffffu) << shift);`;
 }
