@@ -87,9 +87,7 @@ function productFunction(module: Assembler, role: Role): Func {
       f.for({ from: first, to: rows, step: TILE_ROWS }, (i) => {
         const begin = role === "transposed" ? firstSeeing(f, i, diagonal, depth) : f.let(i32.const(0));
         const last = role === "weighted" ? lastSeen(f, i, diagonal, rows, depth) : depth;
-        const inA = role === "transposed"
-          ? i32.add(i32.shl(i, 2), i32.mul(begin, aStride))
-          : i32.mul(i, aStride);
+        const inA = role === "transposed" ? i32.add(i32.shl(i, 2), i32.mul(begin, aStride)) : i32.mul(i, aStride);
         callTile(f, role === "transposed" ? "columns" : "rows", "packed", f.let(i32.sub(rows, i)), {
           a: f.let(i32.add(a, inA)),
           aStride,
@@ -163,12 +161,18 @@ export function copyRow(f: Func, to: Int, from: Int, count: Int, factor: Vector)
   });
 }
 
-/** Zeros in `rows` rows. */
+/** Zeros in `rows` rows. A pointer to nothing may be any number, which a fill of no bytes would still refuse. */
 export function clearRows(f: Func, at: Int, rows: Int, rowBytes: Int): void {
-  f.do(memory.fill(at, 0, i32.mul(rows, rowBytes)));
+  const bytes = f.let(i32.mul(rows, rowBytes));
+  f.if(bytes, () => f.do(memory.fill(at, 0, bytes)));
 }
 
 // Where things are.
+
+/** Names the structure of a kernel: everything that its code depends on. */
+export function keyOf(op: string, names: readonly string[], axes: number, { kind, step }: MaskShape): string {
+  return `${op} ${axes} axes, mask ${kind} ${step}${names.includes("space") ? ", memory of its own" : ""}`;
+}
 
 /** The operands' pointers, moved to batch `index`. */
 export function moveToBatch(f: Func, args: Args, axes: number, names: readonly string[], index: Int): Args {
@@ -181,4 +185,16 @@ export function moveToBatch(f: Func, args: Args, axes: number, names: readonly s
     for (const name of names) f.increase(moved[name], i32.mul(at, args[`${name}Batch${axis}`]));
   }
   return moved;
+}
+
+/** Addresses of the parts of an item's working memory: this thread's scratch memory, or a piece of `args.space`. */
+export function spaceOf<Name extends string>(
+  f: Func,
+  args: Args,
+  names: readonly Name[],
+  item: Int,
+): Readonly<Record<Name, Int>> {
+  const own = args.space && i32.add(args.space, i32.mul(item, args.spaceStep));
+  const base = f.let(own ?? f.module.global("scratch"));
+  return Object.fromEntries(names.map((name) => [name, f.let(i32.add(base, args[name]))])) as Record<Name, Int>;
 }

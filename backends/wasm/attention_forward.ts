@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { Func } from "./assembler.ts";
+import type { Func, Local } from "./assembler.ts";
 import {
   acrossLanes,
   type Args,
@@ -21,25 +21,29 @@ import {
   copyRow,
   eachVector,
   endRow,
+  keyOf,
   type MaskShape,
   moveToBatch,
   multiply,
   scoresAt,
+  spaceOf,
 } from "./attention_block.ts";
 import { i32, memory, type V128 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
-import type { Local } from "./assembler.ts";
 import { packColumns, packRows } from "./matmul.ts";
 import { exp, log, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
 type Int = Local<"i32">;
 
+/** Names of the working memory's parts. */
+const SPACE = ["scores", "keyPanels", "valuePanels", "sums", "peaks", "totals"] as const;
+
 const NOTHING_SEEN = f32x4.const(-Infinity);
 
 /** The kernel for a number of batch axes and a kind of mask; `names` are the arguments. */
-export function forwardKernel(key: string, names: readonly string[], axes: number, mask: MaskShape): Kernel {
-  return kernel(`attention ${key}`, names, ({ f, args, begin, end }) => {
+export function forwardKernel(names: readonly string[], axes: number, mask: MaskShape): Kernel {
+  return kernel(keyOf("attention", names, axes, mask), names, ({ f, args, begin, end }) => {
     const writer = new ForwardWriter(f, args, axes, mask);
     f.for({ from: begin, to: end }, (item) => writer.item(item));
   });
@@ -66,17 +70,17 @@ interface Keys {
 class ForwardWriter {
   readonly #zero: Int;
   readonly #scale: Vector;
-  /** Addresses in scratch memory. */
-  readonly #space: Args;
+  /** Addresses of the item's working memory. */
+  #space: Args = {};
 
   constructor(readonly f: Func, readonly args: Args, readonly axes: number, readonly mask: MaskShape) {
     this.#zero = f.let(i32.const(0));
     this.#scale = f.let(i32x4.splat(args.scale));
-    this.#space = spaceOf(f, args, ["scores", "keyPanels", "valuePanels", "sums", "peaks", "totals"]);
   }
 
   item(item: Int): void {
     const { f, args } = this;
+    this.#space = spaceOf(f, args, SPACE, item);
     const batch = f.let(i32.div_u(item, args.queryBlocks));
     const index = i32.sub(i32.sub(args.queryBlocks, 1), i32.rem_u(item, args.queryBlocks)); // those with most to see first
     const begin = f.let(i32.mul(index, args.queryBlock));
@@ -236,10 +240,4 @@ function finitePeak(peak: Vector): V128 {
 /** The sum of the weights, or 1 where nothing is seen. */
 function divisor(total: Vector): V128 {
   return v128.select(f32x4.eq(total, f32x4.const(0)), f32x4.const(1), total);
-}
-
-/** Addresses in the memory that an item works in. */
-export function spaceOf(f: Func, args: Args, names: readonly string[]): Args {
-  const scratch = f.let(f.module.global("scratch"));
-  return Object.fromEntries(names.map((name) => [name, f.let(i32.add(scratch, args[name]))]));
 }

@@ -7,6 +7,7 @@ import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/pro
 import type { Spec } from "../../core/shape.ts";
 import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
 import { lowerArgmax, lowerArgmin } from "./argmax.ts";
+import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
 import { lowerConv, lowerConvFilterGrad, lowerConvInputGrad } from "./conv.ts";
 import { lowerCumulativeSum } from "./cumulative.ts";
 import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
@@ -48,6 +49,8 @@ export const lowerings: Readonly<Record<string, Lower>> = {
   maxPoolIndices: lowerMaxPoolIndices,
   sumPool: lowerSumPool,
   sumPoolGrad: lowerSumPoolGrad,
+  attention: lowerAttention,
+  attentionGrad: lowerAttentionGrad,
 };
 
 /** Calls, and loops around calls. */

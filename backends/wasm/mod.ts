@@ -60,6 +60,6 @@ export function createWasm(options: WasmOptions = {}): Backend<number | null> {
     kernels: {},
     compile: (program): Executable<number | null> => new WasmProgram(machine, program),
     lowers: new Set([...Object.keys(lowerings), "scan"]),
-    strided: new Set(["matmul"]),
+    strided: new Set(["matmul", "attention", "attentionGrad"]),
   };
 }
