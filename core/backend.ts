@@ -16,8 +16,11 @@ export type View<B> = Spec & { readonly buffer: B };
 /** What a kernel is given: shapes are checked and memory is allocated already. */
 // deno-lint-ignore no-explicit-any -- attributes are typed where a kernel is paired with its op
 export interface KernelCall<B, A = any> {
+  /** To be read; one may be the same tensor as another. */
   readonly inputs: readonly View<B>[];
+  /** To be filled; contents undefined. */
   readonly outputs: readonly View<B>[];
+  /** The op's attributes, checked by its `infer`. */
   readonly attrs: A;
 }
 
@@ -30,6 +33,7 @@ export type KernelTable<B> = Readonly<Record<string, Kernel<B>>>;
 
 /** Time spent in one kernel of a program. */
 export interface KernelTime {
+  /** The ops fused into it, in order. */
   readonly name: string;
   /** Milliseconds since the run began. */
   readonly start: number;
@@ -50,6 +54,7 @@ export interface Executable<B> {
 /** Memory and arithmetic of one kind of device. */
 // deno-lint-ignore no-explicit-any -- a buffer is opaque to everyone but its backend
 export interface Backend<B = any> {
+  /** What `use` calls it. */
   readonly name: string;
   /** Storage for `bytes` bytes, contents undefined. */
   alloc(bytes: number): B;
@@ -87,7 +92,7 @@ let current: Backend | null = null;
  * Makes a backend known by name. It is created when {@linkcode use} first asks for it.
  *
  * @example
- * ```ts no-eval
+ * ```ts ignore
  * import { registerBackend, use } from "@tenon/ml";
  * import { createMine } from "./mine.ts";
  *

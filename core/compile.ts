@@ -270,14 +270,22 @@ function differentiable(f: (...args: unknown[]) => unknown, call: Call, program:
   return program.rebuild(outputs);
 }
 
-/** The programs of a compiled function that exist so far, latest last. @internal */
+/**
+ * The programs of a compiled function that exist so far, latest last.
+ *
+ * @internal
+ */
 export function programsOf(compiled: object): readonly { signature: string; lowered: Lowered | null }[] {
   const known = programs.get(compiled);
   if (!known) throw new ArgumentError("Cannot inspect a function that compile() did not make");
   return [...known.cache.values()];
 }
 
-/** Runs the program for `args` with a clock on every kernel. @internal */
+/**
+ * Runs the program for `args` with a clock on every kernel.
+ *
+ * @internal
+ */
 export async function profileProgram<A extends unknown[]>(
   compiled: (...args: A) => unknown,
   args: A,

@@ -26,13 +26,17 @@ export interface KernelReport {
 
 /** What a compiled function became for one signature. */
 export interface Report {
+  /** The arguments that it was compiled for: trees, shapes and dtypes. */
   readonly signature: string;
+  /** The kernels, in the order in which they run. */
   readonly kernels: readonly KernelReport[];
   /** Bytes that all intermediates share. */
   readonly arenaBytes: number;
   /** Bytes of arguments, captured tensors and results. */
   readonly argumentBytes: number;
+  /** Bytes that all kernels of one call read and write. */
   readonly bytes: number;
+  /** Floating-point operations of one call. */
   readonly flops: number;
   /** The kernels and what flows between them, as a Mermaid flowchart. */
   readonly mermaid: string;
@@ -183,6 +187,7 @@ export function inspect(compiled: (...args: any[]) => unknown): Report {
 
 /** Where the time of one call went. */
 export interface Profile {
+  /** When each kernel began and how long it took, in the order in which they ran. */
   readonly times: readonly KernelTime[];
   /** Milliseconds from the first kernel's start to the last one's end. */
   readonly total: number;

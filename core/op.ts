@@ -30,7 +30,9 @@ export type Outputs<M extends number, T> = M extends 1 ? T : Tuple<M, T>;
 
 /** How a backend's program may see a view: element `(i, j, ...)` of the output lies at `offset + i·strides[0] + ...`. */
 export interface ViewMap {
+  /** In elements, one an axis; 0 repeats, negative runs backwards. */
   readonly strides: readonly number[];
+  /** In elements. */
   readonly offset: number;
 }
 
@@ -53,6 +55,7 @@ export type Fusion<A> =
 
 /** Everything the toolkit knows about an operation except how to compute it. N inputs, attributes A, M outputs. */
 export interface Op<N extends number, A, M extends number = 1> {
+  /** In camelCase; what backends' kernels and error messages go by. */
   readonly name: string;
   /** Validates the inputs and returns the output's shape and dtype. */
   infer(inputs: Tuple<N, Spec>, attrs: A): Outputs<M, Spec>;
@@ -73,9 +76,13 @@ export type AnyOp = Op<any, any, any>;
 
 /** What a gradient rule may look at. `grad` has the output's shape. */
 export interface VjpCall<N extends number, A, M extends number = 1> {
+  /** What the op was applied to. */
   readonly inputs: Tuple<N, Tensor>;
+  /** What it returned. */
   readonly output: Outputs<M, Tensor>;
+  /** Gradient of the loss by the output. */
   readonly grad: Outputs<M, Tensor>;
+  /** The attributes it was applied with. */
   readonly attrs: A;
   /** Which inputs' gradients will be used; a rule may save the work for the others and return `null`. */
   readonly wanted: Tuple<N, boolean>;

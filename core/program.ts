@@ -25,8 +25,11 @@ export type Place =
 
 /** A contiguous piece of memory that steps read and write. Offsets are in bytes, multiples of 256. */
 export interface BufferPlan {
+  /** How much memory it takes. */
   readonly bytes: number;
+  /** What its elements are. */
   readonly dtype: DType;
+  /** Where it lives. */
   readonly place: Place;
 }
 
@@ -34,7 +37,9 @@ export interface BufferPlan {
 export interface Operand {
   /** Index into `Program.buffers`. */
   readonly buffer: number;
+  /** What its elements are. */
   readonly dtype: DType;
+  /** Sizes of the view's axes. */
   readonly shape: Shape;
   /** In elements; 0 repeats (broadcast), negative runs backwards. */
   readonly strides: readonly number[];
@@ -73,9 +78,13 @@ export type Instr =
  * strides 0. Several regions may fill one buffer piece by piece (concat, pad).
  */
 export interface Store {
+  /** Index of an instruction. */
   readonly value: number;
+  /** Index into the step's outputs. */
   readonly output: number;
+  /** In elements, over the axes `[...outer, ...inner]`. */
   readonly strides: readonly number[];
+  /** In elements. */
   readonly offset: number;
 }
 
@@ -85,17 +94,23 @@ export interface Store {
  * regions have one or two.
  */
 export interface Region {
+  /** Sizes of the axes that are kept. */
   readonly outer: readonly number[];
+  /** Sizes of the axes that reductions combine. */
   readonly inner: readonly number[];
+  /** What to compute, arguments before what uses them. */
   readonly body: readonly Instr[];
+  /** What to write. */
   readonly stores: readonly Store[];
 }
 
 /** Fused scalar ops. */
 export interface RegionStep {
+  /** Tells the kinds of steps apart. */
   readonly kind: "region";
   /** For reports: the ops fused, in order. */
   readonly name: string;
+  /** What it computes. */
   readonly region: Region;
   /** Buffers that `load.input` counts. */
   readonly inputs: readonly number[];
@@ -105,15 +120,19 @@ export interface RegionStep {
 
 /** An op with a kernel family of its own. */
 export interface OpStep {
+  /** Tells the kinds of steps apart. */
   readonly kind: "op";
+  /** For reports: the op, and the ops of its epilogue. */
   readonly name: string;
   /** Name of the op: the key into the backend's lowering table. */
   readonly op: string;
+  /** The op's attributes. */
   readonly attrs: unknown;
   /** Strided only for ops that the backend lists in `strided`; contiguous otherwise. */
   readonly inputs: readonly Operand[];
   /** Contiguous buffers, with the specs of what is in them. */
   readonly outputs: readonly number[];
+  /** Shapes and dtypes that the op's `infer` gave, before any epilogue. */
   readonly outputSpecs: readonly Spec[];
   /**
    * A map over the op's (only) output, applied before it is stored: `region.outer` multiplies out to the output's
@@ -124,12 +143,17 @@ export interface OpStep {
 
 /** Steps that run `length` times, for t = 0, 1, ... (from the end backwards with `reverse`). */
 export interface LoopStep {
+  /** Tells the kinds of steps apart. */
   readonly kind: "loop";
+  /** For reports. */
   readonly name: string;
   /** What `slice` places name. */
   readonly loop: number;
+  /** How many turns it takes. */
   readonly length: number;
+  /** Whether t runs from the end backwards. */
   readonly reverse: boolean;
+  /** What one turn runs. */
   readonly steps: readonly Step[];
 }
 
@@ -138,11 +162,16 @@ export type Step = RegionStep | OpStep | LoopStep;
 
 /** A planned program: everything a backend needs to lower it. */
 export interface Program {
+  /** Shapes and dtypes of what it is given. */
   readonly inputs: readonly Spec[];
+  /** Shapes and dtypes of what it makes. */
   readonly outputs: readonly Spec[];
+  /** Every piece of memory that steps read or write. */
   readonly buffers: readonly BufferPlan[];
   /** Index into `buffers` of each output; its place is an input's where the output is, or replaces, that input. */
   readonly results: readonly number[];
+  /** Size of the memory that all intermediates share. */
   readonly arenaBytes: number;
+  /** What to run, in order. */
   readonly steps: readonly Step[];
 }

@@ -11,7 +11,9 @@ export type Shape = readonly number[];
 
 /** Shape and dtype, without data: what shape rules reason about. */
 export interface Spec {
+  /** Sizes of the axes, outermost first. */
   readonly shape: Shape;
+  /** Type of the elements. */
   readonly dtype: DType;
 }
 

@@ -44,15 +44,26 @@ export type Nested = number | boolean | Nested[];
  * Ops never consume their inputs. Memory is given back by `using`, by `scope`, or when the tensor is collected.
  */
 export class Tensor implements Spec, Disposable {
+  /** Sizes of the axes, outermost first. */
   readonly shape: Shape;
+  /** Type of the elements. */
   readonly dtype: DType;
+  /** Where the elements are. */
   readonly backend: Backend;
-  /** The memory, or the value in the function being traced. @internal */
+  /**
+   * The memory, or the value in the function being traced.
+   *
+   * @internal
+   */
   readonly source: Storage | Value;
   #disposed = false;
   #donated = false;
 
-  /** Tensors are made by `tensor`, `zeros` and the ops. @internal */
+  /**
+   * Tensors are made by `tensor`, `zeros` and the ops.
+   *
+   * @internal
+   */
   constructor(spec: Spec, backend: Backend, source: Storage | Value) {
     this.shape = spec.shape;
     this.dtype = spec.dtype;
@@ -75,7 +86,11 @@ export class Tensor implements Spec, Disposable {
     return this.shape.length;
   }
 
-  /** The memory behind this tensor. @internal */
+  /**
+   * The memory behind this tensor.
+   *
+   * @internal
+   */
   get storage(): Storage {
     if (!(this.source instanceof Storage)) {
       throw new TraceError(
@@ -163,7 +178,11 @@ export class Tensor implements Spec, Disposable {
     this.source.release();
   }
 
-  /** Gives the memory to a program, which may put something else there. @internal */
+  /**
+   * Gives the memory to a program, which may put something else there.
+   *
+   * @internal
+   */
   donate(): void {
     this.dispose();
     this.#donated = true;

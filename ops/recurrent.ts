@@ -83,7 +83,9 @@ export interface RecurrentParams {
 
 /** What an LSTM carries from step to step, `[B, H]` each. */
 export interface LstmState {
+  /** What the cell shows, and feeds back to the gates. */
   readonly hidden: Tensor;
+  /** What the cell remembers. */
   readonly cell: Tensor;
 }
 

@@ -4,7 +4,7 @@
  * Each case of the table (`cases.ts`) is run on the backend: dtypes and shapes of the results, values and gradients
  * against the `cpu` backend, eager against compiled, no memory left behind, and the exact text of errors.
  *
- * ```ts no-eval
+ * ```ts ignore
  * import { registerBackend } from "@tenon/ml";
  * import { register } from "@tenon/ml/testing";
  * import { createMine } from "./mine.ts";

@@ -1,7 +1,7 @@
 /** What the ops refuse, and the exact words; the table of cases holds more, on every backend. @module */
 import { assertEquals } from "@std/assert";
 import * as tn from "../mod.ts";
-import { type OpName } from "./conformance.ts";
+import type { OpName } from "./conformance.ts";
 
 await tn.use("cpu");
 const f32 = (...shape: number[]) => tn.zeros(shape);

@@ -2,7 +2,7 @@
  * A small WebAssembly assembler: functions are written as typed expressions and structured statements, and come out as
  * the bytes of a module.
  *
- * ```ts no-eval
+ * ```ts ignore
  * const module = new Assembler({ relaxedSimd: false, sharedMemory: false });
  * const f = module.func("double", ["i32", "i32"]); // (pointer, count)
  * const [pointer, count] = f.params as Local<"i32">[];
