@@ -28,9 +28,16 @@ const calls: Record<string, Call> = {
   convTranspose: ([x, w, bias], options) => tn.convTranspose(x, w, { ...options, bias }),
   einsum: (xs, { equation }) => tn.einsum(equation, ...xs),
   flip: ([x], { axis }) => tn.flip(x, axis),
+  gru: ([xs, input, hidden, start, bias, hiddenBias], options) =>
+    tn.gru(xs, { input, hidden, bias, hiddenBias }, { ...options, hidden: start }),
   groupNorm: ([x, scale, shift], options) => tn.groupNorm(x, { scale, shift }, options),
   layerNorm: ([x, scale, shift], options) => tn.layerNorm(x, { scale, shift }, options),
   linear: ([x, weight, bias]) => tn.linear(x, { weight, bias }),
+  lstm: ([xs, input, hidden, start, cell, bias, hiddenBias], options) => {
+    const state = start && { hidden: start, cell };
+    const [outputs, last] = tn.lstm(xs, { input, hidden, bias, hiddenBias }, { ...options, state });
+    return [outputs, last.hidden, last.cell];
+  },
   maxPool: ([x], { size, ...options }) => tn.maxPool(x, size, options),
   avgPool: ([x], { size, ...options }) => tn.avgPool(x, size, options),
   pad: ([x], { widths, ...options }) => tn.pad(x, widths, options),
@@ -79,7 +86,7 @@ async function check(row: GoldenCase): Promise<void> {
   }
 }
 
-for (const file of ["basics", "images", "layers", "selection"]) {
+for (const file of ["basics", "images", "layers", "recurrent", "selection"]) {
   for (const row of await golden<GoldenCase[]>(file)) {
     Deno.test(`PyTorch: ${row.op}, ${row.name}`, async () => {
       await tn.use("cpu");

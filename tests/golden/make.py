@@ -78,10 +78,11 @@ def main():
     import images
     import layers
     import optimizers
+    import recurrent
     import selection
     import threefry
 
-    for module in [basics, images, layers, selection, optimizers, threefry, gpt]:
+    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, gpt]:
         torch.manual_seed(7)
         write(module.__name__, module.make())
 
