@@ -146,7 +146,7 @@ export function lowerAttentionGrad(call: OpCall, attrs: AttentionAttrs): Call[] 
   return [...calls, { name: call.name, kernel, args, total, chunk }, ...sums.calls];
 }
 
-function sizesOf({ inputs: [q, k, v] }: OpCall): Sizes {
+function sizesOf({ inputs: [q, , v] }: OpCall): Sizes {
   const lead = q.shape.slice(0, -2);
   const [queries, channels] = q.shape.slice(-2), [keys, valueChannels] = v.shape.slice(-2);
   return { lead, batches: size(lead), queries, keys, channels, valueChannels };
@@ -184,7 +184,7 @@ function argsOfParts(call: OpCall, parts: Parts, items: number): Record<string, 
 /** Where the items add up dq: each group of key blocks has sums of its own, in whole panels, unless there is but one. */
 function dqSums(
   call: OpCall,
-  { lead, batches, queries, channels }: Sizes,
+  { batches, queries, channels }: Sizes,
   groups: number,
 ): { ref: Ref; calls: Call[] } {
   const [{ ref: dq }] = call.outputs, row = panels(channels);

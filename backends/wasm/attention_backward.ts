@@ -31,7 +31,7 @@ import {
 import { i32 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { packColumns, packRows } from "./matmul.ts";
-import { exp, type Vector } from "./math.ts";
+import { expOfWeight, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
 type Int = Local<"i32">;
@@ -156,7 +156,7 @@ class BackwardWriter {
       eachVector(f, seen, (j, lanes) => {
         const scores = scoresAt(f, at.weights, j, scale, this.mask, at.mask);
         const counted = (x: Vector) => lanes ? f.let(v128.and(x, lanes)) : x;
-        const weights = counted(f.let(exp(f, f.let(f32x4.sub(scores, logSum)))));
+        const weights = counted(f.let(expOfWeight(f, f.let(f32x4.sub(scores, logSum)))));
         const grads = f.let(f32x4.sub(v128.load(i32.add(at.grads, j)), delta));
         const scaled = counted(f.let(f32x4.mul(f32x4.mul(weights, grads), scale)));
         f.do(v128.store(i32.add(at.weights, j), weights));

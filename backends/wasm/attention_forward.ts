@@ -31,7 +31,7 @@ import {
 import { i32, memory, type V128 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { packColumns, packRows } from "./matmul.ts";
-import { exp, log, type Vector } from "./math.ts";
+import { expOfWeight, log, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
 type Int = Local<"i32">;
@@ -163,7 +163,7 @@ class ForwardWriter {
       const peak = f.let(finitePeak(top));
       const total = f.let(v128.load32_splat(totalAt));
       f.if(i32.and(i32.ne(begin, 0), v128.any_true(f32x4.lt(old, top))), () => {
-        const factor = f.let(exp(f, f.let(f32x4.sub(old, peak))));
+        const factor = f.let(expOfWeight(f, f.let(f32x4.sub(old, peak))));
         f.set(total, f32x4.mul(total, factor));
         f.for({ to: args.sumRow, step: 16 }, (at) => {
           const sum = f.let(i32.add(sums, at));
@@ -200,7 +200,7 @@ class ForwardWriter {
     const sum = f.let(f32x4.const(0));
     f.for({ to: f.let(i32.shl(seen, 2)), step: 16 }, (at) => {
       const address = f.let(i32.add(row, at));
-      const weights = f.let(exp(f, f.let(f32x4.sub(v128.load(address), peak))));
+      const weights = f.let(expOfWeight(f, f.let(f32x4.sub(v128.load(address), peak))));
       f.do(v128.store(address, weights));
       f.set(sum, f32x4.add(sum, weights));
     });

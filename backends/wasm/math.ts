@@ -68,6 +68,12 @@ export function exp(f: Func, x: Vector): V128 {
   return f32x4.mul(scaled, powerOfTwo(i32x4.sub(n, half)));
 }
 
+/** e^x for x below 88, and 0 where that is below the normal range: less work, and all that weights need. */
+export function expOfWeight(f: Func, x: Vector): V128 {
+  const { n, p } = reduceExp(f, f.let(f32x4.pmax(x, f32x4.const(-88)))); // the least n is -127, which stands for 0
+  return f32x4.mul(f32x4.add(p, f32x4.const(1)), powerOfTwo(n));
+}
+
 /** e^x - 1, exact near 0: with x = n ln 2 + r it is `2 (s (e^r - 1) + s - 1/2)` where s = 2^(n-1). */
 export function expm1(f: Func, x: Vector): V128 {
   const { n, p } = reduceExp(f, f.let(clampBetween(x, -30, 89)));
