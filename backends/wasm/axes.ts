@@ -118,13 +118,22 @@ function vectorAxis(region: Region): number {
   return best;
 }
 
+/** Row axes, the one along which something is read that lies across the vector axis last: see `RegionShape.transposed`. */
+function transposedLast(region: Region, rows: readonly number[], vector: number): number[] {
+  const last = rows.find((axis) =>
+    region.body.some((instr) => instr.kind === "load" && instr.strides[axis] === 1 && instr.strides[vector] > 1)
+  );
+  return last === undefined ? [...rows] : [...rows.filter((axis) => axis !== last), last];
+}
+
 /** Chooses the loops. With `lastOuter` the vector axis is the last outer one, as an epilogue needs it. */
 export function planLoops(region: Region, lastOuter = false): RegionPlan {
   const sizes = [...region.outer, ...region.inner];
   const rank = region.outer.length;
   const vector = lastOuter ? rank - 1 : vectorAxis(region);
   const axes = sizes.map((_, axis) => axis).filter((axis) => axis !== vector);
-  const rows = axes.filter((axis) => axis < rank), nest = axes.filter((axis) => axis >= rank);
+  const outer = axes.filter((axis) => axis < rank), nest = axes.filter((axis) => axis >= rank);
+  const rows = lastOuter ? outer : transposedLast(region, outer, vector);
   const accessOf = (strides: readonly number[]): Access => ({
     rows: rows.map((axis) => strides[axis]),
     nest: nest.map((axis) => strides[axis]),

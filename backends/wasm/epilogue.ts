@@ -9,7 +9,8 @@ import { planLoops } from "./axes.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./lowering.ts";
 import type { Epilogue } from "./product.ts";
-import { lowerRegion, shapeOf } from "./region.ts";
+import { lowerRegion } from "./region.ts";
+import { shapeOf } from "./region_shape.ts";
 
 const whole = (buffer: number): Ref => ({ buffer, offset: 0 });
 
