@@ -14,7 +14,7 @@ import { type Arg, type Call, chunkOf, floatWord, type Kernel, kernel, type Ref 
 import { RegionWriter } from "./region_code.ts";
 import { type RegionShape, shapeOf, weightOf } from "./region_shape.ts";
 import { lanesOf } from "./scalar.ts";
-import { splitReduction } from "./split.ts";
+import { splitReduction, splitRows } from "./split.ts";
 
 function accessKey({ rows, nest, vector }: Access): string {
   return [...rows, "/", ...nest, "/"].map((s) => s === "/" ? s : s === 0 ? "0" : "s").join("") + stepOf(vector);
@@ -120,7 +120,7 @@ export function lowerRegion(bound: BoundRegion, temporary: (bytes: number) => Re
   if (size(region.outer) === 0 || region.stores.length === 0) return [];
   const parts = splitReduction({ ...bound, region }, temporary);
   if (parts) return parts.map((part) => callFor({ ...part, region: mergeAxes(part.region) }));
-  return [callFor({ ...bound, region })];
+  return [callFor({ ...bound, region: splitRows(region) })];
 }
 
 function callFor(bound: BoundRegion): Call {

@@ -220,7 +220,6 @@ export class Values {
   }
 
   #index(i: number, scope: Scope, copy: number, dtype: DType): V128 {
-    const { f } = this;
     const { lanes, tiled } = this.width;
     const stride = this.#vectorStride(i);
     const first = scope.pointer(i)!;

@@ -1,5 +1,5 @@
 /**
- * Splits long reductions with few results into partial ones, so that threads can share them.
+ * Splits work that has too few rows to share: long reductions with few results, and maps with a few long rows.
  *
  * ```text
  *  sum of n = sums of P pieces of n/P places, and of the places left over; then the sum of those P + 1
@@ -11,6 +11,7 @@
  */
 import type { Instr, Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
+import { mapStrides } from "./axes.ts";
 import type { Ref } from "./kernel.ts";
 import type { BoundRegion } from "./region.ts";
 
@@ -119,4 +120,19 @@ function total(bound: BoundRegion, partials: readonly Ref[], count: number): Bou
     strides: withoutInner(store.strides),
   }));
   return { ...bound, region: { outer: region.outer, inner: [count], body, stores }, inputs: [...inputs, ...partials] };
+}
+
+/** Maps with fewer rows than this are cut along their columns, if those are many. */
+const FEW_ROWS = 8, MANY_COLUMNS = 4096;
+
+/** A map with more and shorter rows, where it has few long ones and they can be cut evenly. */
+export function splitRows(region: Region): Region {
+  const { outer, inner } = region;
+  const columns = outer.at(-1) ?? 0, rows = size(outer) / columns;
+  if (inner.length > 0 || outer.length < 2 || rows >= FEW_ROWS || columns < MANY_COLUMNS) return region;
+  const pieces = [16, 12, 8, 7, 6, 5, 4, 3, 2].find((n) => columns % (4 * n) === 0);
+  if (!pieces) return region;
+  const length = columns / pieces;
+  const cut = mapStrides(region, (strides) => [...strides.slice(0, -1), strides.at(-1)! * length, strides.at(-1)!]);
+  return { ...cut, outer: [...outer.slice(0, -1), pieces, length] };
 }
