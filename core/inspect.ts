@@ -85,9 +85,11 @@ function wholeFlops({ op, inputs, outputSpecs, attrs }: Extract<Step, { kind: "o
       const kernel = op === "convInputGrad" ? inputs[1].shape : outputSpecs[0].shape;
       return 2 * size(dy.shape) * size(kernel.slice(1));
     }
-    case "attention": {
-      const [q, k, v] = inputs;
-      return 2 * size(q.shape) * k.shape.at(-2)! + 2 * size(q.shape.slice(0, -1)) * size(v.shape.slice(-2));
+    case "attention":
+    case "attentionGrad": { // products with the queries' and keys' channels, and with the values'
+      const [q, , v] = inputs, [many, few] = op === "attention" ? [1, 1] : [3, 2];
+      const [keys, channels] = v.shape.slice(-2);
+      return 2 * keys * (many * size(q.shape) + few * size(q.shape.slice(0, -1)) * channels);
     }
     default:
       return out;
