@@ -121,7 +121,10 @@ function keptOf(plan: RegionPlan, passes: readonly Pass[], depends: readonly Dep
   if (!along || nest.length > 0 || vector > KEPT_ELEMENTS || passes.length < 2) return kept;
   const firstPass = new Map<number, number>();
   passes.forEach((pass, index) => {
+    const seen = new Set<number>(); // values share operands: without it, every path would be walked
     const visit = (i: number) => {
+      if (seen.has(i)) return;
+      seen.add(i);
       const instr = plan.body[i];
       if (!depends[i].vector || instr.kind !== "scalar" || kept.has(i) || kept.size === MOST_KEPT) return;
       const first = firstPass.get(i);
