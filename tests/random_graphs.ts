@@ -12,7 +12,7 @@ interface Choices {
 }
 
 /** Elements that a tensor of a random graph may hold. */
-const LIMIT = 400;
+const LIMIT = 1000;
 
 type Step = (x: Tensor, choices: Choices) => Tensor;
 
@@ -73,6 +73,7 @@ const rows: Record<string, Step> = {
   logSoftmax: (x) => x.rank === 0 ? x : tn.mul(tn.logSoftmax(x), 0.2),
   layerNorm: (x) => x.rank === 0 ? x : tn.layerNorm(x, {}, { eps: 0.5 }),
   rmsNorm: (x) => x.rank === 0 ? x : tn.rmsNorm(x, {}, { eps: 0.5 }),
+  means: (x) => x.rank < 2 ? x : tn.mean(x, { axis: [0, -1], keepDims: true }),
   cumulativeSum: (x, c) =>
     x.rank === 0 ? x : tn.mul(tn.cumulativeSum(x, { axis: axisOf(x, c), reverse: c.below(2) > 0 }), 0.3),
 };
@@ -119,7 +120,47 @@ const products: Record<string, Step> = {
   },
 };
 
-const steps: [string, Step][] = [elementwise, rows, shapes, products, elementwise].flatMap((table) =>
+/** Selection, loops, and what carries a gradient rule of its own. */
+const others: Record<string, Step> = {
+  sort: (x, c) => x.rank === 0 ? x : tn.sort(spread(x), { axis: axisOf(x, c), descending: c.below(2) > 0 }),
+  topK: (x) => x.rank === 0 ? x : tn.topK(spread(x), Math.min(2, x.shape[x.rank - 1]))[0],
+  indexAdd: (x, { below }) => {
+    if (x.rank === 0) return x;
+    const at = tn.tensor([below(x.shape[0]), below(x.shape[0])], { dtype: "i32" });
+    return tn.indexAdd(x, at, tn.sin(tn.gather(x, at)));
+  },
+  embedding: (x) => {
+    if (x.rank !== 2) return x;
+    const ids = tn.mod(tn.reshape(tn.arange(6, { dtype: "i32" }), [2, 3]), x.shape[0]);
+    return tn.embedding(x, ids);
+  },
+  dropout: (x, { below }) => tn.dropout(x, tn.key(below(100)), { rate: 0.3 }),
+  checkpoint: (x) => tn.checkpoint((x: Tensor) => tn.mul(tn.tanh(x), tn.sigmoid(x)))(x),
+  stopGradient: (x) => tn.add(x, tn.stopGradient(tn.cos(x))),
+  customVjp: (x) =>
+    tn.customVjp((x: Tensor) => tn.square(tn.tanh(x)), {
+      forward: (x) => [tn.square(tn.tanh(x)), x],
+      backward: (x, dy) => [tn.mul(dy, tn.cos(x))],
+    })(x),
+  scan: (x) => {
+    if (x.rank === 0 || x.shape[0] > 9) return x;
+    const step = (carry: Tensor, row: Tensor) => {
+      const next = tn.tanh(tn.add(tn.mul(carry, 0.5), row));
+      return [next, tn.mul(next, 2)] as const;
+    };
+    return tn.scan(step, tn.zeros(x.shape.slice(1)), x)[1];
+  },
+  maxPool: (x) => x.rank !== 3 || x.shape[2] < 2 ? x : tn.maxPool(spread(x), 2, { stride: 1 }),
+  avgPool: (x) => x.rank !== 3 || x.shape[2] < 3 ? x : tn.avgPool(x, 3, { stride: 2, padding: 1 }),
+  einsum: (x) => x.rank !== 2 ? x : tn.mul(tn.einsum("ij,kj->ki", x, wave([3, x.shape[1]])), 0.5),
+  crossEntropy: (x) => {
+    if (x.rank !== 2) return x;
+    const labels = tn.mod(tn.arange(x.shape[0], { dtype: "i32" }), x.shape[1]);
+    return tn.mul(tn.crossEntropy(x, labels, { reduction: "none" }), 0.2);
+  },
+};
+
+const steps: [string, Step][] = [elementwise, rows, shapes, products, others, elementwise].flatMap((table) =>
   Object.entries(table)
 );
 
@@ -157,7 +198,7 @@ export function graphOf(seed: number, log: string[] = []): (inputs: Tensor[]) =>
 /** Shapes of a graph's inputs. */
 export function inputShapes(seed: number): number[][] {
   const next = random(seed + 1e6);
-  const sizes = [1, 2, 3, 4, 5, 7];
+  const sizes = [1, 2, 3, 4, 5, 7, 19];
   const shape = () =>
     Array.from({ length: 1 + Math.floor(3 * next()) }, () => sizes[Math.floor(sizes.length * next())]);
   return [shape(), shape(), [17]];
