@@ -195,6 +195,25 @@ const layers = {
       run: (q: Tensor, k: Tensor, v: Tensor) => tn.attention(q, k, v, { causal: true }),
       gives: "f32[1,33,17]",
     },
+    attend("several blocks, causal", [2, 150, 8], [2, 290, 8], [2, 290, 5], "f32[2,150,5]", { causal: true }),
+    attend("queries that see nothing", [1, 7, 4], [1, 3, 4], [1, 3, 5], "f32[1,7,5]", { causal: true }),
+    attend("no keys", [2, 3, 4], [2, 0, 4], [2, 0, 5], "f32[2,3,5]"),
+    {
+      name: "heads of one projection, mask of each batch",
+      inputs: [f32([2, 17, 3, 3, 5]), f32([2, 1, 1, 17])],
+      run: (x: Tensor, mask: Tensor) => {
+        const [q, k, v] = tn.split(x, 3, { axis: 2 }).map((part) => tn.transpose(tn.squeeze(part, 2), [0, 2, 1, 3]));
+        return tn.attention(q, k, v, { causal: true, mask });
+      },
+      gives: "f32[2,3,17,5]",
+    },
+    {
+      name: "channels apart",
+      inputs: [f32([4, 5]), f32([4, 7]), f32([3, 7]), f32([7, 5])],
+      run: (q: Tensor, k: Tensor, v: Tensor, mask: Tensor) =>
+        tn.attention(tn.transpose(q), tn.transpose(k), tn.transpose(v), { mask: tn.transpose(mask) }),
+      gives: "f32[5,3]",
+    },
     {
       name: "added mask",
       inputs: [f32([2, 5, 4]), f32([2, 7, 4]), f32([2, 7, 3]), f32([5, 7])],
