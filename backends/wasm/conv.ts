@@ -7,42 +7,23 @@
  *  dw [O, K]   =  dy [O, P]    x  windows of the image, transposed [P, K], summed over the batch
  * ```
  *
- * No window is ever written to memory as a whole: only the block that is being multiplied is.
+ * No window is ever written to memory as a whole: only the block that is being multiplied is. With very few rows
+ * (depthwise convolutions, images of one channel) a product would pack more than it multiplies: then every output is a
+ * reduction over its window (`direct.ts`).
  *
  * @module
  */
 import type { Region } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import type { ConvAttrs, ConvFilterGradAttrs, ConvInputGradAttrs } from "../../ops/conv.ts";
+import type { Sliding } from "../../ops/window.ts";
+import { directConv, directFilterGrad, type Sizes, sizesOf } from "./direct.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./lowering.ts";
 import { callProduct, type Epilogue, fillsTiles, type Product } from "./product.ts";
 import { lowerRegion } from "./region.ts";
 import { imagePacking, type Windows } from "./windows.ts";
-
-interface Sizes {
-  readonly batch: number;
-  readonly groups: number;
-  /** Channels and filters of one group. */
-  readonly channels: number;
-  readonly filters: number;
-  readonly input: readonly [number, number];
-  readonly output: readonly [number, number];
-  readonly kernel: readonly [number, number];
-}
-
-function sizesOf(x: readonly number[], w: readonly number[], y: readonly number[], groups: number): Sizes {
-  return {
-    batch: x[0],
-    groups,
-    channels: w[1],
-    filters: w[0] / groups,
-    input: [x[2], x[3]],
-    output: [y[2], y[3]],
-    kernel: [w[2], w[3]],
-  };
-}
 
 /** What forward and filter gradient read: windows of the input, one for every output place. */
 function inputWindows({ input, output, kernel }: Sizes, { stride, padding, dilation }: ConvAttrs): Windows {
@@ -69,6 +50,9 @@ function product(call: OpCall, parts: Omit<Product, "name" | "epilogue">): Call[
   return withSeparateEpilogue(call, (plain) => run(plain, plain.outputs[0].ref, null));
 }
 
+/** Products with fewer rows than this are reductions over windows. */
+const THIN = 4;
+
 /** `y = w * x`. */
 export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
   const { inputs: [x, w], outputs: [y] } = call;
@@ -76,6 +60,7 @@ export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
   const { batch, groups, channels, filters } = sizes;
   const depth = channels * size(sizes.kernel), plane = size(sizes.input);
   if (size(y.shape) === 0) return [];
+  if (filters < THIN) return directConv(call, x.ref, w.ref, sizes, attrs);
   return product(call, {
     rows: filters,
     columns: size(sizes.output),
@@ -104,6 +89,15 @@ export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Cal
   const depth = filters * size(sizes.kernel), plane = size(sizes.output);
   const exchanged = call.temporary(4 * size(w.shape));
   const { stride, padding, dilation } = attrs;
+  const around = sizes.kernel.map((taps, axis) => (taps - 1) * dilation[axis] - padding[axis][0]);
+  if (channels < THIN && stride[0] === 1 && stride[1] === 1 && around.every((n) => n >= 0)) {
+    const swapped = { ...sizes, channels: filters, filters: channels, input: sizes.output, output: sizes.input };
+    const sliding: Sliding = { stride, dilation, padding: [[around[0], 0], [around[1], 0]] };
+    return [
+      ...exchangeFilters(call, sizes, w.ref, exchanged, true),
+      ...directConv(call, dy.ref, exchanged, swapped, sliding),
+    ];
+  }
   const windows: Windows = {
     image: sizes.output,
     places: sizes.input,
@@ -132,14 +126,20 @@ export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Cal
   ];
 }
 
-/** Filters `[group, filter, channel, u v]` as `[group, channel, filter, u v]`. */
-function exchangeFilters(call: OpCall, sizes: Sizes, from: Ref, to: Ref): Call[] {
+/** Filters `[group, filter, channel, u v]` as `[group, channel, filter, u v]`, their taps in reverse order if need be. */
+function exchangeFilters(call: OpCall, sizes: Sizes, from: Ref, to: Ref, reverse = false): Call[] {
   const { groups, filters, channels } = sizes, taps = size(sizes.kernel);
   const group = filters * channels * taps;
   const region: Region = {
     outer: [groups, channels, filters, taps],
     inner: [],
-    body: [{ kind: "load", input: 0, strides: [group, taps, channels * taps, 1], offset: 0, dtype: "f32" }],
+    body: [{
+      kind: "load",
+      input: 0,
+      strides: [group, taps, channels * taps, reverse ? -1 : 1],
+      offset: reverse ? taps - 1 : 0,
+      dtype: "f32",
+    }],
     stores: [{ value: 0, output: 0, strides: [group, filters * taps, taps, 1], offset: 0 }],
   };
   const bound = { name: `${call.name} filters`, region, inputs: [from], outputs: [to], outputTypes: ["f32" as const] };
@@ -153,6 +153,7 @@ export function lowerConvFilterGrad(call: OpCall, attrs: ConvFilterGradAttrs): C
   const { batch, groups, channels, filters } = sizes;
   if (size(dw.shape) === 0) return [];
   const outputs = size(sizes.output), plane = size(sizes.input);
+  if (filters < THIN) return directFilterGrad(call, x.ref, dy.ref, sizes, attrs);
   return product(call, {
     rows: filters,
     columns: channels * size(sizes.kernel),

@@ -3,13 +3,15 @@
  *
  * @module
  */
-import { size } from "../../core/shape.ts";
+import type { Region } from "../../core/program.ts";
+import { size, type Spec } from "../../core/shape.ts";
 import type { PoolAttrs, SumPoolGradAttrs } from "../../ops/pool.ts";
 import type { Func, Local } from "./assembler.ts";
 import { f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./lowering.ts";
-import type { Spec } from "../../core/shape.ts";
+import { padImage } from "./padding.ts";
+import { lowerRegion } from "./region.ts";
 
 type Int = Local<"i32">;
 
@@ -68,35 +70,21 @@ function eachWindow(f: Func, args: Args, plane: Int, visit: Visit): void {
   });
 }
 
-/** The first maximum of each window, as a value or as its index in the plane; a NaN wins. */
-const maxKernel = (result: "value" | "index") =>
-  kernel(`maxPool ${result}`, ARGS, ({ f, args, begin, end }) => {
-    const best = f.local("f32"), at = f.local("i32");
-    f.for({ from: begin, to: end }, (plane) =>
-      eachWindow(f, args, plane, {
-        begin() {
-          f.set(best, f32.const(-Infinity));
-          f.set(at, i32.const(-1));
-        },
-        element(index, address) {
-          const value = f.let(f32.load(address));
-          const better = i32.or(i32.lt_s(at, 0), i32.or(f32.gt(value, best), f32.ne(value, value)));
-          f.if(better, () => {
-            f.set(best, value);
-            f.set(at, index);
-          });
-        },
-        end: (place) => f.do(result === "value" ? f32.store(place, best) : i32.store(place, at)),
-      }));
-  });
-
-const sumKernel = kernel("sumPool", ARGS, ({ f, args, begin, end }) => {
-  const sum = f.local("f32");
+/** The index in its plane of the first maximum of each window; a NaN wins. */
+const indexKernel = kernel("maxPoolIndices", ARGS, ({ f, args, begin, end }) => {
+  const best = f.local("f32"), at = f.local("i32");
   f.for({ from: begin, to: end }, (plane) =>
     eachWindow(f, args, plane, {
-      begin: () => f.set(sum, f32.const(0)),
-      element: (_, address) => f.set(sum, f32.add(sum, f32.load(address))),
-      end: (place) => f.do(f32.store(place, sum)),
+      begin: () => f.set(at, i32.const(-1)),
+      element(index, address) {
+        const value = f.let(f32.load(address));
+        const better = i32.or(i32.lt_s(at, 0), i32.or(f32.gt(value, best), f32.ne(value, value)));
+        f.if(better, () => {
+          f.set(best, value);
+          f.set(at, index);
+        });
+      },
+      end: (place) => f.do(i32.store(place, at)),
     }));
 });
 
@@ -143,18 +131,36 @@ function planes(large: Spec, small: Spec, attrs: PoolAttrs): { total: number; ch
   return { total, chunk: chunkOf(total, perPlane) };
 }
 
-const lowerMax =
-  (result: "value" | "index") => ({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] =>
-    size(y.shape) === 0 ? [] : [{ name, kernel: maxKernel(result), args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
+/** Every window's elements combined: a reduction over the window's axes of the padded image. */
+const lowerPool = (op: "max" | "sum") => (call: OpCall, attrs: PoolAttrs): Call[] => {
+  const { name, inputs: [x], outputs: [y], temporary } = call;
+  const [batch, channels, rows, columns] = y.shape;
+  if (size(y.shape) === 0) return [];
+  const image = { ref: x.ref, planes: batch * channels, height: x.shape[2], width: x.shape[3] };
+  const fill = op === "max" ? -Infinity : 0;
+  const { ref, height, width, calls } = padImage(image, [rows, columns], attrs.size, attrs, fill, temporary);
+  const { stride, dilation } = attrs;
+  const strides = [height * width, stride[0] * width, stride[1], dilation[0] * width, dilation[1]];
+  const region: Region = {
+    outer: [image.planes, rows, columns],
+    inner: attrs.size,
+    body: [
+      { kind: "load", input: 0, strides, offset: 0, dtype: "f32" },
+      { kind: "reduce", op, arg: 0, dtype: "f32" },
+    ],
+    stores: [{ value: 1, output: 0, strides: [rows * columns, columns, 1, 0, 0], offset: 0 }],
+  };
+  return [...calls, ...lowerRegion({ name, region, inputs: [ref], outputs: [y.ref], outputTypes: ["f32"] }, temporary)];
+};
 
 /** Largest element of each window. */
-export const lowerMaxPool = lowerMax("value");
-/** Index of the largest element of each window. */
-export const lowerMaxPoolIndices = lowerMax("index");
-
+export const lowerMaxPool = lowerPool("max");
 /** Sum of each window. */
-export function lowerSumPool({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] {
-  return size(y.shape) === 0 ? [] : [{ name, kernel: sumKernel, args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
+export const lowerSumPool = lowerPool("sum");
+
+/** Index of the largest element of each window. */
+export function lowerMaxPoolIndices({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] {
+  return size(y.shape) === 0 ? [] : [{ name, kernel: indexKernel, args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
 }
 
 /** The adjoint of the sum. */

@@ -191,11 +191,21 @@ export class RegionWriter {
     places.forEach((place, copy) => {
       for (const accumulator of accumulators) {
         const { arg } = this.shape.plan.body[accumulator.instr] as { arg: number };
-        const value = this.#values.evaluate(arg, place, copy);
         const into = single ? accumulator.rest : accumulator.lanes[copy];
-        this.f.set(into, this.#combine(accumulator, into, value));
+        const product = this.#productAt(accumulator, arg, place);
+        if (product) {
+          const [a, b] = product.map((factor) => this.#values.evaluate(factor, place, copy));
+          this.f.set(into, this.f.madd(a, b, into));
+        } else this.f.set(into, this.#combine(accumulator, into, this.#values.evaluate(arg, place, copy)));
       }
     });
+  }
+
+  /** The factors of a product that is only added up: multiplied and added at once. */
+  #productAt({ op, dtype }: Accumulator, arg: number, place: Scope): readonly number[] | null {
+    const instr = this.shape.plan.body[arg];
+    const fits = op === "sum" && lanesOf(dtype) === "f32" && instr.kind === "scalar" && instr.op === "mul";
+    return fits && !place.value(arg) ? instr.args : null;
   }
 
   /** All inner places of the current columns, lane by lane. */
