@@ -51,6 +51,7 @@ const NO_MASK: MaskShape = { kind: "none", step: 0 };
 
 const FORWARD_BLOCKS: Blocks = { queries: 120, keys: 128 };
 const BACKWARD_BLOCKS: Blocks = { queries: 64, keys: 128 };
+const STEP: Blocks = { queries: TILE_ROWS, keys: TILE_COLUMNS };
 /** Fewest queries or keys of a block that is made smaller only to have more items to share. */
 const SMALLEST_SHARED = 32;
 const ENOUGH_ITEMS = 8;
@@ -70,13 +71,6 @@ export function lowerAttention(call: OpCall, attrs: AttentionAttrs): Call[] {
   const sizes = sizesOf(call);
   const { batches, queries, keys, channels, valueChannels } = sizes;
   if (batches * queries === 0) return [];
-  let blocks = {
-    queries: even(queries, FORWARD_BLOCKS.queries, TILE_ROWS),
-    keys: even(keys, FORWARD_BLOCKS.keys, TILE_COLUMNS),
-  };
-  while (batches * Math.ceil(queries / blocks.queries) < ENOUGH_ITEMS && blocks.queries > 2 * SMALLEST_SHARED) {
-    blocks = { ...blocks, queries: roundUp(blocks.queries / 2, TILE_ROWS) };
-  }
   const parts = (blocks: Blocks): Parts => ({
     scores: blocks.queries * (blocks.keys + ROW_PADDING),
     keyPanels: blocks.keys * channels,
@@ -85,7 +79,7 @@ export function lowerAttention(call: OpCall, attrs: AttentionAttrs): Call[] {
     peaks: blocks.queries,
     totals: blocks.queries,
   });
-  blocks = fitting(blocks, parts);
+  const blocks = blocksOf(sizes, FORWARD_BLOCKS, "queries", parts);
   const queryBlocks = Math.ceil(queries / blocks.queries), total = batches * queryBlocks;
   const { calls, args, axes, mask } = prepare(call, attrs, sizes, ["q", "k", "v"]);
   Object.assign(args, argsOfBlocks(blocks), argsOfParts(call, parts(blocks), total), {
@@ -109,13 +103,6 @@ export function lowerAttentionGrad(call: OpCall, attrs: AttentionAttrs): Call[] 
   const sizes = sizesOf(call);
   const { batches, queries, keys, channels, valueChannels } = sizes;
   if (batches === 0) return [];
-  let blocks = {
-    queries: even(queries, BACKWARD_BLOCKS.queries, TILE_ROWS),
-    keys: even(keys, BACKWARD_BLOCKS.keys, TILE_COLUMNS),
-  };
-  while (batches * Math.ceil(keys / blocks.keys) < ENOUGH_ITEMS && blocks.keys > 2 * SMALLEST_SHARED) {
-    blocks = { ...blocks, keys: roundUp(blocks.keys / 2, TILE_COLUMNS) };
-  }
   const parts = (blocks: Blocks): Parts => ({
     weights: blocks.queries * (blocks.keys + ROW_PADDING),
     grads: blocks.queries * (blocks.keys + ROW_PADDING),
@@ -126,7 +113,7 @@ export function lowerAttentionGrad(call: OpCall, attrs: AttentionAttrs): Call[] 
     dk: blocks.keys * panels(channels),
     dv: blocks.keys * panels(valueChannels),
   });
-  blocks = fitting(blocks, parts);
+  const blocks = blocksOf(sizes, BACKWARD_BLOCKS, "keys", parts);
   const groups = Math.max(1, Math.min(Math.ceil(keys / blocks.keys), Math.ceil(ENOUGH_ITEMS / batches)));
   const total = batches * groups;
   const sums = dqSums(call, sizes, groups);
@@ -152,13 +139,23 @@ function sizesOf({ inputs: [q, , v] }: OpCall): Sizes {
   return { lead, batches: size(lead), queries, keys, channels, valueChannels };
 }
 
+/** Blocks no larger than `most`, smaller `along` the axis that items share where there would be too few items. */
+function blocksOf(sizes: Sizes, most: Blocks, along: keyof Blocks, parts: (blocks: Blocks) => Parts): Blocks {
+  const { batches, queries, keys } = sizes;
+  let blocks = { queries: even(queries, most.queries, STEP.queries), keys: even(keys, most.keys, STEP.keys) };
+  while (batches * Math.ceil(sizes[along] / blocks[along]) < ENOUGH_ITEMS && blocks[along] > 2 * SMALLEST_SHARED) {
+    blocks = { ...blocks, [along]: roundUp(blocks[along] / 2, STEP[along]) };
+  }
+  return fitting(blocks, parts);
+}
+
 /** Blocks made smaller until their working memory fits into a thread's scratch memory, if it ever does. */
 function fitting(blocks: Blocks, parts: (blocks: Blocks) => Parts): Blocks {
   const { queries, keys } = blocks;
-  if (bytesOf(parts(blocks)) <= SCRATCH_BYTES || (queries <= TILE_ROWS && keys <= TILE_COLUMNS)) return blocks;
+  if (bytesOf(parts(blocks)) <= SCRATCH_BYTES || (queries <= STEP.queries && keys <= STEP.keys)) return blocks;
   const smaller = keys >= queries
-    ? { queries, keys: roundUp(keys / 2, TILE_COLUMNS) }
-    : { queries: roundUp(queries / 2, TILE_ROWS), keys };
+    ? { queries, keys: roundUp(keys / 2, STEP.keys) }
+    : { queries: roundUp(queries / 2, STEP.queries), keys };
   return fitting(smaller, parts);
 }
 

@@ -25,12 +25,12 @@ import {
   type MaskShape,
   moveToBatch,
   multiply,
+  pack,
   scoresAt,
   spaceOf,
 } from "./attention_block.ts";
 import { i32 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
-import { packColumns, packRows } from "./matmul.ts";
 import { expOfWeight, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
@@ -66,12 +66,10 @@ interface Queries {
 }
 
 class BackwardWriter {
-  readonly #zero: Int;
   readonly #scale: Vector;
   #space: Args = {};
 
   constructor(readonly f: Func, readonly args: Args, readonly axes: number, readonly mask: MaskShape) {
-    this.#zero = f.let(i32.const(0));
     this.#scale = f.let(i32x4.splat(args.scale));
   }
 
@@ -105,9 +103,10 @@ class BackwardWriter {
     const { f, args } = this;
     const { keyColumns, valueColumns, keyRows, dk, dv } = this.#space;
     const k = f.let(i32.add(at.k, i32.mul(begin, args.kRow))), v = f.let(i32.add(at.v, i32.mul(begin, args.vRow)));
-    this.#packColumns(k, args.kRow, count, args.channels, keyColumns);
-    this.#packColumns(v, args.vRow, count, args.valueChannels, valueColumns);
-    this.#packRows(k, args.kRow, count, args.channels, keyRows);
+    const keys = { at: k, rowBytes: args.kRow, count, columns: args.channels };
+    pack(f, keys, keyColumns, true);
+    pack(f, keys, keyRows, false);
+    pack(f, { at: v, rowBytes: args.vRow, count, columns: args.valueChannels }, valueColumns, true);
     clearRows(f, dk, count, args.dkRow);
     clearRows(f, dv, count, args.dvRow);
   }
@@ -137,9 +136,9 @@ class BackwardWriter {
     this.#gradients(pointers, keys, { begin, count: rows, diagonal });
     const shared = { aStride: args.scoreRow, diagonal };
     const transposed = { ...shared, panels: queryRows, rows: keys, depth: rows };
-    this.#packRows(dy, args.dyRow, rows, valueChannels, queryRows);
+    pack(f, { at: dy, rowBytes: args.dyRow, count: rows, columns: valueChannels }, queryRows, false);
     multiply(f, "transposed", { ...transposed, a: weights, c: dv, cStride: args.dvRow, columns: valueChannels });
-    this.#packRows(q, args.qRow, rows, channels, queryRows);
+    pack(f, { at: q, rowBytes: args.qRow, count: rows, columns: channels }, queryRows, false);
     multiply(f, "transposed", { ...transposed, a: grads, c: dk, cStride: args.dkRow, columns: channels });
     const c = f.let(i32.add(dq, i32.mul(begin, args.dqRow)));
     const weighted = { ...shared, a: grads, panels: keyRows, c, cStride: args.dqRow };
@@ -183,19 +182,5 @@ class BackwardWriter {
       f.increase(to, bytes);
       f.increase(from, rowBytes);
     });
-  }
-
-  /** Panels whose depth is the rows of a matrix. */
-  #packRows(from: Int, rowBytes: Int, rows: Int, columns: Int, to: Int): void {
-    const zero = this.#zero;
-    const piece = { depthBegin: zero, depth: rows, columnBegin: zero, columns, to };
-    packRows(this.f, { b: from, bStride: rowBytes }, piece);
-  }
-
-  /** Panels whose depth is the columns of a matrix: the matrix transposed. */
-  #packColumns(from: Int, rowBytes: Int, rows: Int, columns: Int, to: Int): void {
-    const zero = this.#zero;
-    const piece = { depthBegin: zero, depth: columns, columnBegin: zero, columns: rows, to };
-    packColumns(this.f, { b: from, bStride: zero, bColumn: rowBytes }, piece);
   }
 }

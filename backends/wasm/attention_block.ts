@@ -14,6 +14,7 @@
 import type { Assembler, Func, Local } from "./assembler.ts";
 import { type Expr, i32, memory, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
+import { packColumns, packRows } from "./matmul.ts";
 import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
 import { callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
@@ -113,6 +114,23 @@ function firstSeeing(f: Func, key: Int, diagonal: Int, rows: Int): Int {
 function lastSeen(f: Func, row: Int, diagonal: Int, rows: Int, keys: Int): Int {
   const end = f.let(i32.add(row, TILE_ROWS));
   return clamp(f, i32.add(i32.sub(i32.min_u(end, rows), 1), diagonal), keys);
+}
+
+/** Rows in memory that are to be packed. */
+export interface Rows {
+  readonly at: Int;
+  readonly rowBytes: Int;
+  readonly count: Int;
+  readonly columns: Int;
+}
+
+/** Packs rows as the B of a product: as they are, or transposed, so that its columns are these rows. */
+export function pack(f: Func, { at, rowBytes, count, columns }: Rows, to: Int, transposed: boolean): void {
+  const zero = f.let(i32.const(0));
+  const begin = { depthBegin: zero, columnBegin: zero, to };
+  if (transposed) {
+    packColumns(f, { b: at, bStride: zero, bColumn: rowBytes }, { ...begin, depth: columns, columns: count });
+  } else packRows(f, { b: at, bStride: rowBytes }, { ...begin, depth: count, columns });
 }
 
 // Rows of scores.

@@ -25,12 +25,12 @@ import {
   type MaskShape,
   moveToBatch,
   multiply,
+  pack,
   scoresAt,
   spaceOf,
 } from "./attention_block.ts";
 import { i32, memory, type V128 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
-import { packColumns, packRows } from "./matmul.ts";
 import { expOfWeight, log, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
@@ -68,13 +68,11 @@ interface Keys {
 }
 
 class ForwardWriter {
-  readonly #zero: Int;
   readonly #scale: Vector;
   /** Addresses of the item's working memory. */
   #space: Args = {};
 
   constructor(readonly f: Func, readonly args: Args, readonly axes: number, readonly mask: MaskShape) {
-    this.#zero = f.let(i32.const(0));
     this.#scale = f.let(i32x4.splat(args.scale));
   }
 
@@ -111,44 +109,21 @@ class ForwardWriter {
     f.for({ to: bytes, step: 16 }, (at) => f.do(v128.store(i32.add(peaks, at), NOTHING_SEEN)));
   }
 
-  #meet({ at, begin, count: rows }: Queries, { begin: keyBegin, count: keys, diagonal }: Keys): void {
+  #meet({ at, begin, count: rows }: Queries, keys: Keys): void {
     const { f, args } = this;
-    const zero = this.#zero;
     const { scores, keyPanels, valuePanels, sums } = this.#space;
-    const all = { depthBegin: zero, columnBegin: zero };
-    const k = f.let(i32.add(at.k, i32.mul(keyBegin, args.kRow)));
-    packColumns(f, { b: k, bStride: zero, bColumn: args.kRow }, {
-      ...all,
-      depth: args.channels,
-      columns: keys,
-      to: keyPanels,
-    });
-    const products = { rows, diagonal };
-    multiply(f, "scores", {
-      ...products,
-      a: f.let(i32.add(at.q, i32.mul(begin, args.qRow))),
-      aStride: args.qRow,
-      panels: keyPanels,
-      c: scores,
-      cStride: args.scoreRow,
-      columns: keys,
-      depth: args.channels,
-    });
-    const maskBegin = this.mask.step === 1 ? i32.shl(keyBegin, 2) : 0;
-    const maskRow = at.mask && f.let(i32.add(i32.add(at.mask, i32.mul(begin, args.maskRow)), maskBegin));
-    this.#softmax(rows, { begin: keyBegin, count: keys, diagonal }, maskRow);
-    const v = f.let(i32.add(at.v, i32.mul(keyBegin, args.vRow)));
-    packRows(f, { b: v, bStride: args.vRow }, { ...all, depth: keys, columns: args.valueChannels, to: valuePanels });
-    multiply(f, "weighted", {
-      ...products,
-      a: scores,
-      aStride: args.scoreRow,
-      panels: valuePanels,
-      c: sums,
-      cStride: args.sumRow,
-      columns: args.valueChannels,
-      depth: keys,
-    });
+    const { channels, valueChannels, kRow, vRow, qRow, scoreRow, sumRow } = args;
+    const { count, diagonal } = keys;
+    const k = f.let(i32.add(at.k, i32.mul(keys.begin, kRow))), v = f.let(i32.add(at.v, i32.mul(keys.begin, vRow)));
+    const q = f.let(i32.add(at.q, i32.mul(begin, qRow)));
+    pack(f, { at: k, rowBytes: kRow, count, columns: channels }, keyPanels, true);
+    const toScores = { panels: keyPanels, c: scores, cStride: scoreRow, columns: count, depth: channels };
+    multiply(f, "scores", { ...toScores, a: q, aStride: qRow, rows, diagonal });
+    const inMask = this.mask.step === 1 ? i32.shl(keys.begin, 2) : 0;
+    this.#softmax(rows, keys, at.mask && f.let(i32.add(i32.add(at.mask, i32.mul(begin, args.maskRow)), inMask)));
+    pack(f, { at: v, rowBytes: vRow, count, columns: valueChannels }, valuePanels, false);
+    const toSums = { panels: valuePanels, c: sums, cStride: sumRow, columns: valueChannels, depth: count };
+    multiply(f, "weighted", { ...toSums, a: scores, aStride: scoreRow, rows, diagonal });
   }
 
   /** Scores become weights, row by row. */
