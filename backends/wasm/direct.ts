@@ -12,6 +12,9 @@ import type { OpCall } from "./lowering.ts";
 import { type Image, padImage } from "./padding.ts";
 import { lowerRegion } from "./region.ts";
 
+/** Products with fewer rows than this are reductions over windows. */
+export const THIN = 4;
+
 /** Sizes of a convolution. */
 export interface Sizes {
   readonly batch: number;

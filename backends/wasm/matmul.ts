@@ -156,8 +156,8 @@ function readableA(call: OpCall, { a, batch, rows, depth }: Shapes): { a: Matrix
 
 // Packing.
 
-/** The packing for a matrix B. */
-function packingOf(b: Matrix): Packing {
+/** The packing for a matrix B with these strides. */
+export function packingOf(b: Pick<Matrix, "row" | "column">): Packing {
   if (b.column === 1) return { key: "rows", args: [], write: packRows };
   if (b.row === 1) return { key: "columns", args: ["bColumn"], write: packColumns };
   return { key: "strided", args: ["bColumn"], write: packStrided };

@@ -213,6 +213,7 @@ export class RegionWriter {
     for (const pass of this.shape.passes) {
       const accumulators = this.#accumulators(pass.reduces);
       this.#nest(0, scope, (inner) => {
+        if (this.shape.passes.length === 1) this.#values.hoist(inner, (depends) => !depends.vector);
         const places = copies.map((copy) => rebase(copy, inner));
         this.#accumulate(accumulators, places);
         for (const k of pass.stores) this.#values.store(k, places);

@@ -4,18 +4,20 @@
  * A *place* (p, q) is where a window starts, a *tap* (channel, u, v) an element of the window. The pixel under a tap is
  *
  * ```text
- *  row    = (start + p step + u spread) / divide        column likewise, in the image of the tap's channel
+ *  row = start + p step + u spread        column likewise, in the image of the tap's channel
  * ```
  *
- * and 0 where that is outside of the image (or, dividing, not whole). Both summands are known apart: the sum of a place
- * and a tap costs one addition for each coordinate.
+ * and 0 where that is outside of the image. Places side by side in a row are pixels side by side, if the step is 1: then
+ * four are loaded at once. Otherwise they are gathered one by one.
  *
  * @module
  */
+import { size } from "../../core/shape.ts";
 import type { Func, Local } from "./assembler.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
+import { packingOf, transpose } from "./matmul.ts";
 import type { Packing, Piece, Product } from "./product.ts";
-import { f32x4, i32x4, v128 } from "./simd.ts";
+import { i32x4, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
 type Int = Local<"i32">;
@@ -33,9 +35,10 @@ export interface Windows {
   readonly spread: Pair;
   /** Of the first tap of the first window. */
   readonly start: Pair;
-  /** What coordinates are divided by. */
-  readonly divide: Pair;
 }
+
+/** Lane numbers. */
+const IOTA = i32x4.const(0, 1, 2, 3);
 
 /** Which of the two counts the columns of B; the other counts its rows. */
 type Columns = "places" | "taps";
@@ -52,8 +55,6 @@ const ARGS = [
   "spreadX",
   "startY",
   "startX",
-  "divideY",
-  "divideX",
 ] as const;
 type Args = Readonly<Record<typeof ARGS[number] | "b" | "columns", Int>>;
 
@@ -62,13 +63,13 @@ export function imagePacking(
   windows: Windows,
   columns: Columns,
 ): Pick<Product, "packing" | "packingArgs" | "bStride"> {
-  const { image, places, kernel, step, spread, start, divide } = windows;
-  const divides = divide[0] > 1 || divide[1] > 1;
-  const contiguous = columns === "places" && step[1] === 1 && !divides;
+  const { image, places, kernel, step, spread, start } = windows;
+  if (isPointwise(windows)) return matrixPacking(size(image), columns);
+  const contiguous = step[1] === 1;
   const packing: Packing = {
-    key: `windows by ${columns}${divides ? " divided" : ""}${contiguous ? " contiguous" : ""}`,
+    key: `windows by ${columns}${contiguous ? " contiguous" : ""}`,
     args: ARGS,
-    write: (f, args, piece) => new WindowPacker(f, args as Args, columns, divides, contiguous).write(piece),
+    write: (f, args, piece) => new WindowPacker(f, args as Args, columns, contiguous).write(piece),
   };
   const packingArgs: Record<typeof ARGS[number], number> = {
     height: image[0],
@@ -82,13 +83,23 @@ export function imagePacking(
     spreadX: spread[1],
     startY: start[0],
     startX: start[1],
-    divideY: divide[0],
-    divideX: divide[1],
   };
   return { packing, packingArgs, bStride: 0 };
 }
 
-/** One summand of a pixel's position: coordinates before division, and the first pixel of its channel's image. */
+/** Whether every window is one pixel, in order: the image is the matrix already. */
+function isPointwise({ image, places, kernel, step, start }: Windows): boolean {
+  const all = (pair: Pair, n: number) => pair[0] === n && pair[1] === n;
+  return all(kernel, 1) && all(step, 1) && all(start, 0) && image[0] === places[0] && image[1] === places[1];
+}
+
+/** An image `[channel, place]` as B, or transposed. */
+function matrixPacking(plane: number, columns: Columns): Pick<Product, "packing" | "packingArgs" | "bStride"> {
+  const b = columns === "places" ? { row: plane, column: 1 } : { row: 1, column: plane };
+  return { packing: packingOf(b), packingArgs: { bColumn: 4 * b.column }, bStride: 4 * b.row };
+}
+
+/** One summand of a pixel's position: coordinates, and the first pixel of its channel's image. */
 interface Position {
   readonly y: Int;
   readonly x: Int;
@@ -103,19 +114,12 @@ interface Positions {
 }
 
 class WindowPacker {
-  readonly #divisorY: Local<"v128">;
-  readonly #divisorX: Local<"v128">;
-
   constructor(
     readonly f: Func,
     readonly args: Args,
     readonly columns: Columns,
-    readonly divides: boolean,
     readonly contiguous: boolean,
-  ) {
-    this.#divisorY = f.let(f32x4.convert_i32x4_s(i32x4.splat(args.divideY)));
-    this.#divisorX = f.let(f32x4.convert_i32x4_s(i32x4.splat(args.divideX)));
-  }
+  ) {}
 
   write({ depthBegin, depth, columnBegin, columns, to }: Piece): void {
     const { f } = this;
@@ -132,19 +136,60 @@ class WindowPacker {
 
   /** Four columns, for all k of the piece. */
   #half(first: Int, depthBegin: Int, depth: Int, address: Int): void {
+    if (this.columns === "places") this.#places(first, depthBegin, depth, address);
+    else this.#taps(first, depthBegin, depth, address);
+  }
+
+  /** Four places, one tap after another. */
+  #places(first: Int, depthBegin: Int, depth: Int, address: Int): void {
     const { f, args } = this;
     const gather = () => {
       const lanes = this.#lanes(first);
-      this.#eachRow(depthBegin, depth, (row) => this.#store(address, this.#gather(lanes, row)));
+      this.#eachTap(depthBegin, depth, (tap) => this.#store(address, this.#gather(lanes, tap)));
     };
     if (!this.contiguous) return gather();
-    // Four places side by side in one row of the image are four neighbours in memory.
     const column = f.let(i32.rem_u(first, args.placesX));
     f.if(i32.le_u(i32.add(column, 4), args.placesX), () => {
       const place = this.#place(first);
-      const iota = f.let(i32x4.add(i32x4.splat(place.x), i32x4.const(0, 1, 2, 3)));
-      this.#eachRow(depthBegin, depth, (row) => this.#store(address, this.#neighbours(place, iota, row)));
+      const columns = f.let(i32x4.add(i32x4.splat(place.x), IOTA));
+      this.#eachTap(depthBegin, depth, (tap) => this.#store(address, this.#neighbours(place, columns, tap)));
     }, gather);
+  }
+
+  /** Four taps, one place after another; or four places at once, transposed, where a row has them. */
+  #taps(first: Int, depthBegin: Int, depth: Int, address: Int): void {
+    const { f, args } = this;
+    const lanes = this.#lanes(first);
+    const taps = [0, 1, 2, 3].map((lane): Position => ({
+      y: f.let(i32x4.extract(lanes.y, lane)),
+      x: f.let(i32x4.extract(lanes.x, lane)),
+      plane: f.let(i32x4.extract(lanes.plane, lane)),
+    }));
+    const place = this.#place(depthBegin);
+    const column = f.let(i32.rem_u(depthBegin, args.placesX));
+    const left = f.let(depth);
+    const advance = (places: number) => {
+      f.increase(left, -places);
+      f.increase(column, places);
+      f.increase(place.x, i32.mul(places, args.stepX));
+      f.if(i32.eq(column, args.placesX), () => {
+        f.set(column, i32.const(0));
+        f.set(place.x, args.startX);
+        f.increase(place.y, args.stepY);
+      });
+    };
+    const one = () => {
+      this.#store(address, this.#gather(lanes, place));
+      advance(1);
+    };
+    const four = () => {
+      const columns = f.let(i32x4.add(i32x4.splat(place.x), IOTA));
+      const vectors = taps.map((tap) => f.let(this.#neighbours(place, columns, tap)));
+      for (const row of transpose(f, vectors)) this.#store(address, row);
+      advance(4);
+    };
+    const together = i32.and(i32.ge_u(left, 4), i32.le_u(i32.add(column, 4), args.placesX));
+    f.while(left, () => this.contiguous ? f.if(together, four, one) : one());
   }
 
   #store(address: Int, value: V128): void {
@@ -195,11 +240,9 @@ class WindowPacker {
     return lanes;
   }
 
-  /** Visits `depth` rows of B from `begin` on, stepping from position to position without dividing. */
-  #eachRow(begin: Int, depth: Int, visit: (row: Position) => void): void {
-    const { f } = this;
-    if (this.columns === "taps") return this.#eachPlace(begin, depth, visit);
-    const { args } = this;
+  /** Visits `depth` taps from `begin` on, stepping from one to the next without dividing. */
+  #eachTap(begin: Int, depth: Int, visit: (tap: Position) => void): void {
+    const { f, args } = this;
     const tap = this.#tap(begin);
     const area = f.let(i32.mul(args.height, args.width));
     f.for({ to: depth }, () => {
@@ -216,22 +259,6 @@ class WindowPacker {
           f.set(tap.y, i32.const(0));
           f.increase(tap.plane, area);
         });
-      });
-    });
-  }
-
-  #eachPlace(begin: Int, depth: Int, visit: (row: Position) => void): void {
-    const { f, args } = this;
-    const place = this.#place(begin);
-    const column = f.let(i32.rem_u(begin, args.placesX));
-    f.for({ to: depth }, () => {
-      visit(place);
-      f.increase(column, 1);
-      f.increase(place.x, args.stepX);
-      f.if(i32.eq(column, args.placesX), () => {
-        f.set(column, i32.const(0));
-        f.set(place.x, args.startX);
-        f.increase(place.y, args.stepY);
       });
     });
   }
@@ -254,8 +281,8 @@ class WindowPacker {
   /** Four pixels anywhere; lanes outside of the image read the first pixel instead, and give 0. */
   #gather(lanes: Positions, row: Position): V128 {
     const { f, args } = this;
-    const y = this.#coordinate(i32x4.add(lanes.y, i32x4.splat(row.y)), this.#divisorY);
-    const x = this.#coordinate(i32x4.add(lanes.x, i32x4.splat(row.x)), this.#divisorX);
+    const y = f.let(i32x4.add(lanes.y, i32x4.splat(row.y)));
+    const x = f.let(i32x4.add(lanes.x, i32x4.splat(row.x)));
     const inside = v128.and(i32x4.lt_u(y, i32x4.splat(args.height)), i32x4.lt_u(x, i32x4.splat(args.width)));
     const valid = f.let(inside);
     const plane = i32x4.add(lanes.plane, i32x4.splat(row.plane));
@@ -265,15 +292,5 @@ class WindowPacker {
     const value = f.let(v128.load32_zero(address(0)));
     for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(address(lane), value, lane));
     return v128.and(value, valid);
-  }
-
-  /** A coordinate divided, -1 where that is not whole. Small whole numbers divide exactly enough in f32. */
-  #coordinate(sum: V128, divisor: Local<"v128">): Local<"v128"> {
-    const { f } = this;
-    if (!this.divides) return f.let(sum);
-    const dividend = f.let(f32x4.convert_i32x4_s(sum));
-    const quotient = f.let(f32x4.floor(f32x4.div(dividend, divisor)));
-    const whole = f32x4.eq(f32x4.mul(quotient, divisor), dividend);
-    return f.let(v128.or(i32x4.trunc_sat_f32x4_s(quotient), v128.not(whole)));
   }
 }

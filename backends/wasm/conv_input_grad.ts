@@ -1,0 +1,182 @@
+/**
+ * The gradient of a convolution's input, which is also the transposed convolution.
+ *
+ * Element h of the input meets tap u at output place y where `h + top - u dilation = y stride`. With a stride of s, the
+ * elements h = a, a + s, a + 2s, ... meet the same taps, u0, u0 + step, ...; for each of these *phases* the gradient is an
+ * ordinary convolution of dy with those taps, spread backwards:
+ *
+ * ```text
+ *  y = p + (a + top - u0 dilation) / s - t (step dilation / s)          h = a + p s,  u = u0 + t step
+ * ```
+ *
+ * @module
+ */
+import type { Region } from "../../core/program.ts";
+import { size, stridesOf } from "../../core/shape.ts";
+import type { ConvInputGradAttrs } from "../../ops/conv.ts";
+import { directConv, type Sizes, sizesOf, THIN } from "./direct.ts";
+import { withSeparateEpilogue } from "./epilogue.ts";
+import { imageProduct } from "./image_product.ts";
+import type { Call, Ref } from "./kernel.ts";
+import type { OpCall } from "./lowering.ts";
+import { lowerRegion } from "./region.ts";
+import { imagePacking } from "./windows.ts";
+
+/** One phase along one axis. */
+interface Phase {
+  /** The first element, and how many. */
+  readonly first: number;
+  readonly places: number;
+  /** The first tap, how many, and the distance between them. */
+  readonly tap: number;
+  readonly taps: number;
+  readonly step: number;
+  /** The output place that the first element meets with the first tap, and how far back each further tap is. */
+  readonly start: number;
+  readonly spread: number;
+}
+
+const gcd = (a: number, b: number): number => b === 0 ? a : gcd(b, a % b);
+
+/** The phases of one axis; one without taps gets no gradient. */
+function phasesOf(length: number, kernel: number, stride: number, dilation: number, before: number): Phase[] {
+  const step = stride / gcd(dilation, stride);
+  return Array.from({ length: Math.min(stride, length) }, (_, first) => {
+    let tap = 0;
+    while (tap < Math.min(step, kernel) && (first + before - tap * dilation) % stride !== 0) tap++;
+    const taps = tap < step ? Math.max(0, Math.ceil((kernel - tap) / step)) : 0;
+    return {
+      first,
+      places: Math.ceil((length - first) / stride),
+      tap,
+      taps,
+      step,
+      start: (first + before - tap * dilation) / stride,
+      spread: step * dilation / stride,
+    };
+  });
+}
+
+type Phases = readonly [Phase, Phase];
+
+/** `dx`. */
+export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Call[] {
+  const { inputs: [dy, w], outputs: [dx] } = call;
+  if (size(dx.shape) === 0) return [];
+  const sizes = sizesOf(dx.shape, w.shape, dy.shape, attrs.groups);
+  const { stride, dilation, padding } = attrs;
+  const [rows, columns] = [0, 1].map((axis) =>
+    phasesOf(sizes.input[axis], sizes.kernel[axis], stride[axis], dilation[axis], padding[axis][0])
+  );
+  const all = rows.flatMap((y) => columns.map((x): Phases => [y, x]));
+  return withSeparateEpilogue(call, (plain) => {
+    const result = plain.outputs[0].ref;
+    if (all.length === 1) return phase(plain, sizes, all[0], result);
+    return all.flatMap((phases) => {
+      const part = plain.temporary(
+        4 * sizes.batch * sizes.groups * sizes.channels * phases[0].places * phases[1].places,
+      );
+      return [...phase(plain, sizes, phases, part), ...place(plain, sizes, phases, attrs, part, result)];
+    });
+  });
+}
+
+/** The gradient of the elements of one phase, contiguous. */
+function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
+  const [y, x] = phases;
+  const { batch, groups, channels, filters } = sizes;
+  const kernel = [y.taps, x.taps] as const, places = [y.places, x.places] as const;
+  const depth = filters * size(kernel);
+  const shape = [batch, groups * channels, ...places];
+  if (depth === 0) return fill(call, shape, to);
+  const weights = call.temporary(4 * groups * channels * depth);
+  const target: OpCall = { ...call, outputs: [{ shape, dtype: "f32", ref: to }] };
+  const around = phases.map(({ taps, spread, start }) => (taps - 1) * spread - start);
+  if (channels < THIN && around.every((n) => n >= 0)) {
+    const swapped = { ...sizes, channels: filters, filters: channels, kernel, input: sizes.output, output: places };
+    return [
+      ...exchangeFilters(call, sizes, phases, weights, true),
+      ...directConv(target, call.inputs[0].ref, weights, swapped, {
+        stride: [1, 1],
+        dilation: [y.spread, x.spread],
+        padding: [[around[0], 0], [around[1], 0]],
+      }),
+    ];
+  }
+  const plane = size(sizes.output);
+  return [
+    ...exchangeFilters(call, sizes, phases, weights, false),
+    ...imageProduct(target, {
+      rows: channels,
+      columns: size(places),
+      depth,
+      batch: [batch, groups],
+      aBatch: [0, 4 * channels * depth],
+      bBatch: [4 * groups * filters * plane, 4 * filters * plane],
+      a: weights,
+      aOrder: "rows",
+      aStride: 4 * depth,
+      b: call.inputs[0].ref,
+      ...imagePacking({
+        image: sizes.output,
+        places,
+        kernel,
+        step: [1, 1],
+        spread: [-y.spread, -x.spread],
+        start: [y.start, x.start],
+      }, "places"),
+      c: to,
+    }),
+  ];
+}
+
+/** A phase's taps of the filters `[group, filter, channel, u, v]` as `[group, channel, filter, t, s]`, or backwards. */
+function exchangeFilters(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Ref, backwards: boolean): Call[] {
+  const { groups, filters, channels, kernel } = sizes;
+  const area = size(kernel), sign = backwards ? -1 : 1;
+  const [firstY, firstX] = [y, x].map(({ tap, taps, step }) => tap + (backwards ? (taps - 1) * step : 0));
+  const outer = [groups, channels, filters, y.taps, x.taps];
+  const strides = [filters * channels * area, area, channels * area, sign * y.step * kernel[1], sign * x.step];
+  const region: Region = {
+    outer,
+    inner: [],
+    body: [{ kind: "load", input: 0, strides, offset: firstY * kernel[1] + firstX, dtype: "f32" }],
+    stores: [{ value: 0, output: 0, strides: stridesOf(outer), offset: 0 }],
+  };
+  return copy(call, region, [call.inputs[1].ref], to);
+}
+
+/** Puts a phase's elements where they belong. */
+function place(
+  call: OpCall,
+  sizes: Sizes,
+  [y, x]: Phases,
+  { stride }: ConvInputGradAttrs,
+  from: Ref,
+  to: Ref,
+): Call[] {
+  const [height, width] = sizes.input;
+  const outer = [sizes.batch * sizes.groups * sizes.channels, y.places, x.places];
+  const strides = [height * width, stride[0] * width, stride[1]];
+  const region: Region = {
+    outer,
+    inner: [],
+    body: [{ kind: "load", input: 0, strides: stridesOf(outer), offset: 0, dtype: "f32" }],
+    stores: [{ value: 0, output: 0, strides, offset: y.first * width + x.first }],
+  };
+  return copy(call, region, [from], to);
+}
+
+function fill(call: OpCall, shape: readonly number[], to: Ref): Call[] {
+  const region: Region = {
+    outer: shape,
+    inner: [],
+    body: [{ kind: "const", value: 0, dtype: "f32" }],
+    stores: [{ value: 0, output: 0, strides: stridesOf(shape), offset: 0 }],
+  };
+  return copy(call, region, [], to);
+}
+
+function copy({ name, temporary }: OpCall, region: Region, inputs: readonly Ref[], to: Ref): Call[] {
+  return lowerRegion({ name, region, inputs, outputs: [to], outputTypes: ["f32"] }, temporary);
+}
