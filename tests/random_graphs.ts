@@ -22,10 +22,11 @@ function mask(shape: readonly number[]): Tensor {
   return tn.equal(tn.mod(tn.reshape(tn.arange(count, { dtype: "i32" }), shape), 3), 0);
 }
 
-/** Different numbers between -1 and 1. */
+/** Numbers between -1 and 1, a thousand in a row without a repeat. */
 export function wave(shape: readonly number[]): Tensor {
   const count = shape.reduce((a, b) => a * b, 1);
-  return tn.reshape(tn.sin(tn.mul(tn.arange(count, { dtype: "f32" }), 7)), shape);
+  const place = tn.mod(tn.mul(tn.arange(count, { dtype: "i32" }), 7919), 1009);
+  return tn.reshape(tn.sub(tn.div(tn.cast(place, "f32"), 504.5), 1), shape);
 }
 
 /** Numbers apart, whatever they were: nothing ties. */
@@ -183,7 +184,7 @@ export function graphOf(seed: number, log: string[] = []): (inputs: Tensor[]) =>
     log.length = 0;
     const partner = (x: Tensor) => {
       const fitting = pool.filter((other) => fits(x.shape, other.shape));
-      return fitting[below(fitting.length)];
+      return fitting[below(fitting.length)] ?? x;
     };
     for (let turn = 4 + below(9); turn > 0; turn--) {
       const [name, step] = steps[below(steps.length)];
