@@ -143,7 +143,7 @@ export class Heap {
 }
 
 function sizeClass(size: number): number {
-  return 31 - Math.clz32(size);
+  return size < 2 ** 32 ? 31 - Math.clz32(size) : 32;
 }
 
 function megabytes(bytes: number): string {
