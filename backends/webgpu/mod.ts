@@ -9,8 +9,8 @@ import { Memory, type WebgpuBuffer } from "./memory.ts";
 import { OPS } from "./ops.ts";
 import { WebgpuProgram } from "./program.ts";
 
-/** Bindings of a kernel that are no data: its numbers come from a uniform buffer, so none is lost. */
-const STRIDED: ReadonlySet<string> = new Set(["matmul"]);
+/** Ops whose kernels read their inputs through any strides. */
+const STRIDED: ReadonlySet<string> = new Set(["matmul", "attention", "attentionGrad"]);
 
 /** A WebGPU backend; `destroy` gives the device back. */
 export interface WebgpuBackend extends Backend<WebgpuBuffer> {

@@ -4,6 +4,7 @@
  * @module
  */
 import type { OpStep } from "../../core/program.ts";
+import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
 import { lowerConv, lowerConvFilterGrad } from "./conv.ts";
 import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
@@ -33,4 +34,6 @@ export const OPS: Readonly<Record<string, Lowering>> = {
   argmin: lowerArgmin,
   cumulativeSum: lowerCumulativeSum,
   argsort: lowerArgsort,
+  attention: lowerAttention,
+  attentionGrad: lowerAttentionGrad,
 };
