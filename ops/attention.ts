@@ -10,6 +10,7 @@
 import { FLOATS, requireDType } from "../core/dtype.ts";
 import { DTypeError, ShapeError } from "../core/errors.ts";
 import { bindAll, type Op, requireSameDType } from "../core/op.ts";
+import { scope } from "../core/scope.ts";
 import { broadcastShapes, sameShape, show, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { iota } from "./create.ts";
@@ -171,10 +172,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
   const masked = !mask ? "none" : mask.dtype === "bool" ? "bool" : "add";
   const leads = [q, k, v].map(({ shape }) => shape.slice(0, -2));
   const lead = broadcastShapes("attend with leading axes", ...leads);
-  const wide = [q, k, v].map((x, i) => {
-    return sameShape(leads[i], lead) || x.rank < 2 ? x : broadcastTo(x, [...lead, ...x.shape.slice(-2)]);
+  return scope(() => {
+    const wide = [q, k, v].map((x, i) => {
+      return sameShape(leads[i], lead) || x.rank < 2 ? x : broadcastTo(x, [...lead, ...x.shape.slice(-2)]);
+    });
+    return bindAll(attentionOp, mask ? [...wide, mask] : wide, { causal, scale, masked })[0];
   });
-  const [y, logSum] = bindAll(attentionOp, mask ? [...wide, mask] : wide, { causal, scale, masked });
-  logSum.dispose();
-  return y;
 }

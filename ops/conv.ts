@@ -10,6 +10,7 @@
 import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { bind, type Op, requireSameDType } from "../core/op.ts";
+import { scope } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { add } from "./elementwise.ts";
@@ -202,7 +203,7 @@ export function conv(x: Tensor, w: Tensor, options: ConvOptions = {}): Tensor {
   const { stride = 1, padding = 0, dilation = 1, groups = 1, bias } = options;
   const axes = requireSameRank("convolve", x, w);
   const sliding = resolveSliding("convolve", spatial(x.shape), spatial(w.shape), axes, { stride, padding, dilation });
-  return finish("convolve", bind(convOp, [lift(x), lift(w)], { ...sliding, groups }), axes, bias);
+  return scope(() => finish("convolve", bind(convOp, [lift(x), lift(w)], { ...sliding, groups }), axes, bias));
 }
 
 /**
@@ -252,5 +253,5 @@ export function convTranspose(x: Tensor, w: Tensor, options: ConvTransposeOption
     return size;
   };
   const attrs = { ...sliding, groups, inputSize: [along(0), along(1)] as const };
-  return finish(action, bind(convInputGradOp, [lift(x), lift(w)], attrs), axes, bias);
+  return scope(() => finish(action, bind(convInputGradOp, [lift(x), lift(w)], attrs), axes, bias));
 }

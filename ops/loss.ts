@@ -324,5 +324,6 @@ export function klDivergence(logProbabilities: Tensor, target: Tensor, options: 
   requireReduction(reduction, ["mean", "sum", "none", "batchMean"]);
   if (reduction !== "batchMean") return bind(klDivergenceOp, [logProbabilities, target], { reduction, logTarget });
   if (logProbabilities.rank === 0) throw new ShapeError('Cannot reduce a scalar by "batchMean": it has no batch');
-  return div(bind(klDivergenceOp, [logProbabilities, target], { reduction: "sum", logTarget }), target.shape[0]);
+  using total = bind(klDivergenceOp, [logProbabilities, target], { reduction: "sum", logTarget });
+  return div(total, target.shape[0]);
 }

@@ -9,6 +9,7 @@
 import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
+import { scope } from "../core/scope.ts";
 import { show, size, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { iota, zerosLike } from "./create.ts";
@@ -127,7 +128,8 @@ function resolvePool(
 
 /** Applies a pool to `[B, C, L]` or `[B, C, H, W]`. */
 function slide<A>(op: Op<1, A>, x: Tensor, attrs: A, axes: number): Tensor {
-  return axes === 1 ? squeeze(bind(op, [expandDims(x, 2)], attrs), 2) : bind(op, [x], attrs);
+  if (axes === 2) return bind(op, [x], attrs);
+  return scope(() => squeeze(bind(op, [expandDims(x, 2)], attrs), 2));
 }
 
 /**

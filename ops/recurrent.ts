@@ -11,6 +11,7 @@ import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ShapeError } from "../core/errors.ts";
 import { bind, bindAll, type Op, requireSameDType } from "../core/op.ts";
 import { scan } from "../core/scan.ts";
+import { scope } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { zeros } from "./create.ts";
@@ -127,7 +128,7 @@ function gruStep(gates: Tensor, hidden: Tensor, params: RecurrentParams): Tensor
  * ```
  */
 export function lstmCell(x: Tensor, state: LstmState, params: RecurrentParams): LstmState {
-  return lstmStep(fromInput(x, params), state, params);
+  return scope(() => lstmStep(fromInput(x, params), state, params));
 }
 
 /**
@@ -148,7 +149,7 @@ export function lstmCell(x: Tensor, state: LstmState, params: RecurrentParams): 
  * ```
  */
 export function gruCell(x: Tensor, hidden: Tensor, params: RecurrentParams): Tensor {
-  return gruStep(fromInput(x, params), hidden, params);
+  return scope(() => gruStep(fromInput(x, params), hidden, params));
 }
 
 /** How to walk along time. */
@@ -195,17 +196,16 @@ export function lstm(
   options: RecurrentOptions & { readonly state?: LstmState } = {},
 ): [outputs: Tensor, state: LstmState] {
   requireSequence("lstm", xs, params);
-  const start = options.state ?? { hidden: initial(xs, params), cell: initial(xs, params) };
-  const [state, outputs] = scan(
-    (state: LstmState, gates: Tensor) => {
-      const next = lstmStep(gates, state, params);
-      return [next, next.hidden] as const;
-    },
-    start,
-    fromInput(xs, params), // [T, B, 4H]
-    { reverse: options.reverse ?? false },
-  );
-  return [outputs, state];
+  const step = (state: LstmState, gates: Tensor) => {
+    const next = lstmStep(gates, state, params);
+    return [next, next.hidden] as const;
+  };
+  return scope(() => {
+    const start = options.state ?? { hidden: initial(xs, params), cell: initial(xs, params) };
+    const gates = fromInput(xs, params); // [T, B, 4H]
+    const [state, outputs] = scan(step, start, gates, { reverse: options.reverse ?? false });
+    return [outputs, state];
+  });
 }
 
 /**
@@ -231,14 +231,14 @@ export function gru(
   options: RecurrentOptions & { readonly hidden?: Tensor } = {},
 ): [outputs: Tensor, hidden: Tensor] {
   requireSequence("gru", xs, params);
-  const [hidden, outputs] = scan(
-    (hidden: Tensor, gates: Tensor) => {
-      const next = gruStep(gates, hidden, params);
-      return [next, next] as const;
-    },
-    options.hidden ?? initial(xs, params),
-    fromInput(xs, params), // [T, B, 3H]
-    { reverse: options.reverse ?? false },
-  );
-  return [outputs, hidden];
+  const step = (hidden: Tensor, gates: Tensor) => {
+    const next = gruStep(gates, hidden, params);
+    return [next, next] as const;
+  };
+  return scope(() => {
+    const start = options.hidden ?? initial(xs, params);
+    const gates = fromInput(xs, params); // [T, B, 3H]
+    const [hidden, outputs] = scan(step, start, gates, { reverse: options.reverse ?? false });
+    return [outputs, hidden];
+  });
 }

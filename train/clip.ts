@@ -4,6 +4,7 @@
  * @module
  */
 import { ArgumentError } from "../core/errors.ts";
+import { scope } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { leaves, map } from "../core/tree.ts";
 import { add, cast, div, mul, sqrt, square } from "../ops/elementwise.ts";
@@ -24,9 +25,12 @@ import type { Optimizer, OptimizerState } from "./optimizer.ts";
  * ```
  */
 export function globalNorm(tree: unknown): Tensor {
-  const squares = (leaves(tree) as Tensor[]).map((leaf) => sum(square(cast(leaf, "f32"))));
-  if (squares.length === 0) throw new ArgumentError("Cannot take the norm of a tree without tensors");
-  return sqrt(squares.reduce((total, next) => add(total, next)));
+  const tensors = leaves(tree) as Tensor[];
+  if (tensors.length === 0) throw new ArgumentError("Cannot take the norm of a tree without tensors");
+  return scope(() => {
+    const squares = tensors.map((leaf) => sum(square(cast(leaf, "f32"))));
+    return sqrt(squares.reduce((total, next) => add(total, next)));
+  });
 }
 
 /**
@@ -51,8 +55,10 @@ export function clipByGlobalNorm(maxNorm: number): Optimizer {
   return {
     init: () => null,
     update<P>(grads: P, state: OptimizerState): [P, OptimizerState] {
-      const scale = min(div(maxNorm, add(globalNorm(grads), 1e-6)), 1); // [] f32
-      return [map((grad: Tensor) => mul(grad, cast(scale, grad.dtype)), grads), state];
+      return scope(() => {
+        const scale = min(div(maxNorm, add(globalNorm(grads), 1e-6)), 1); // [] f32
+        return [map((grad: Tensor) => mul(grad, cast(scale, grad.dtype)), grads), state];
+      });
     },
   };
 }

@@ -13,6 +13,7 @@
  */
 import { ArgumentError } from "../core/errors.ts";
 import { bindAll, type Op } from "../core/op.ts";
+import { scope } from "../core/scope.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { describe, flatten, leaves, map, names, type Structure, unflatten } from "../core/tree.ts";
 import { scalar, zeros } from "../ops/create.ts";
@@ -58,13 +59,15 @@ export function chain(...links: readonly Optimizer[]): Optimizer {
           `Cannot update a chain of ${links.length} links: the state was made by another optimizer`,
         );
       }
-      let next = grads;
-      const nextStates = links.map((link, i) => {
-        const [rewritten, linkState] = link.update(next, states[i], params);
-        next = rewritten;
-        return linkState;
+      return scope(() => {
+        let next = grads;
+        const nextStates = links.map((link, i) => {
+          const [rewritten, linkState] = link.update(next, states[i], params);
+          next = rewritten;
+          return linkState;
+        });
+        return [next, nextStates];
       });
-      return [next, nextStates];
     },
   };
 }
@@ -163,18 +166,20 @@ export function ruleOptimizer<A>(rule: Rule<A>): (attrs: A, options: Required<Op
       const gradients = leavesLike(structure, grads, "gradients");
       const slots = rule.slots.map((name) => leavesLike(structure, trees[name], `the state "${name}"`));
 
-      const rate = typeof learningRate === "number" ? scalar(learningRate, "f32", step.backend) : learningRate(step);
-      const nextStep = add(step, 1);
-      const scalars = rule.scalars?.(rate, cast(nextStep, "f32"), attrs) ?? [rate];
-      const paths = names(params);
-      const results = parameters.map((parameter, i) => {
-        const own = { attrs, weightDecay: decayMask(parameter, paths[i]) ? weightDecay : 0 };
-        return bindAll(op, [parameter, gradients[i], ...slots.map((slot) => slot[i]), ...scalars], own);
-      });
+      return scope(() => {
+        const rate = typeof learningRate === "number" ? scalar(learningRate, "f32", step.backend) : learningRate(step);
+        const nextStep = add(step, 1);
+        const scalars = rule.scalars?.(rate, cast(nextStep, "f32"), attrs) ?? [rate];
+        const paths = names(params);
+        const results = parameters.map((parameter, i) => {
+          const own = { attrs, weightDecay: decayMask(parameter, paths[i]) ? weightDecay : 0 };
+          return bindAll(op, [parameter, gradients[i], ...slots.map((slot) => slot[i]), ...scalars], own);
+        });
 
-      const collect = (k: number) => unflatten(structure, results.map((outputs) => outputs[k]));
-      const nextSlots = rule.slots.map((name, k) => [name, collect(k + 1)]);
-      return [collect(0) as P, { step: nextStep, ...Object.fromEntries(nextSlots) }];
+        const collect = (k: number) => unflatten(structure, results.map((outputs) => outputs[k]));
+        const nextSlots = rule.slots.map((name, k) => [name, collect(k + 1)]);
+        return [collect(0) as P, { step: nextStep, ...Object.fromEntries(nextSlots) }];
+      });
     },
   });
 }
