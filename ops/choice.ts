@@ -6,7 +6,7 @@
 import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ArgumentError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
-import { normalizeAxis, reduceShape, type Shape, validateShape } from "../core/shape.ts";
+import { normalizeAxis, reduceShape, type Shape } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { argmax } from "./argmax.ts";
 import { iota } from "./create.ts";
@@ -15,7 +15,7 @@ import { gather } from "./index.ts";
 import { uniformOf } from "./random.ts";
 import { reshape, slice } from "./shape.ts";
 import { argsort } from "./sort.ts";
-import { bitsOf, type Key, requireKey, splitKeyOp } from "./threefry.ts";
+import { bitsOf, drawOp, type Key, requireKey, splitKeyOp } from "./threefry.ts";
 
 /** The words of two new keys. */
 function twoKeys(words: Tensor): [Tensor, Tensor] {
@@ -31,24 +31,15 @@ export interface RandintAttrs {
 }
 
 /** See {@linkcode randint}: 64 bits an element, of which the remainder is taken; the modulus biases by 2⁻³² at most. */
-export const randintOp: Op<1, RandintAttrs> = {
-  name: "randint",
-  constant: true,
-  infer([words], { shape }) {
-    requireKey(words);
-    validateShape("make random numbers of shape", shape);
-    return { shape, dtype: "i32" };
-  },
+export const randintOp: Op<1, RandintAttrs> = drawOp("randint", "i32", (words, { shape, min, max }) => {
+  const span = max - min;
+  const [high, low] = twoKeys(words).map((half) => bitsOf(half, shape));
+  if (span === 2 ** 32) return add(cast(low, "i32"), min);
   // (high · 2³² + low) mod span, with 2³² mod span as JAX computes it in 32 bits
-  body([words], { shape, min, max }) {
-    const span = max - min;
-    const [high, low] = twoKeys(words).map((half) => bitsOf(half, shape));
-    if (span === 2 ** 32) return add(cast(low, "i32"), min);
-    const half = 2 ** 16 % span;
-    const carried = mul(mod(high, span), (half * half) % 2 ** 32 % span);
-    return add(cast(mod(add(carried, mod(low, span)), span), "i32"), min);
-  },
-};
+  const half = 2 ** 16 % span;
+  const carried = mul(mod(high, span), (half * half) % 2 ** 32 % span);
+  return add(cast(mod(add(carried, mod(low, span)), span), "i32"), min);
+});
 
 /**
  * Whole numbers spread evenly from `min` (included) to `max` (not included), i32.

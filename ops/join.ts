@@ -156,12 +156,12 @@ export interface PadOptions {
 export function pad(x: Tensor, widths: number | PadWidths, { mode = "constant", value = 0 }: PadOptions = {}): Tensor {
   const all = typeof widths === "number" ? x.shape.map(() => [widths, widths] as const) : widths;
   requireWidths(x, all);
+  if (mode !== "constant" && mode !== "reflect" && mode !== "edge") {
+    throw new ArgumentError(`Cannot pad in mode "${mode}": it must be "constant", "reflect" or "edge"`);
+  }
   if (all.every(([before, after]) => before === 0 && after === 0)) return alias(x);
   if (mode === "constant") {
     return bind(padOp, [x], { widths: all.map(([before, after]): [number, number] => [before, after]), value });
-  }
-  if (mode !== "reflect" && mode !== "edge") {
-    throw new ArgumentError(`Cannot pad in mode "${mode}": it must be "constant", "reflect" or "edge"`);
   }
   const border = mode === "edge" ? edge : mirror;
   return scope(() => all.reduce((y, [before, after], axis) => surround(y, axis, before, after, border), x));

@@ -9,7 +9,7 @@
  */
 import { ArgumentError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
-import { type Shape, validateShape } from "../core/shape.ts";
+import type { Shape } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { scalar, tensor } from "./create.ts";
 import {
@@ -31,7 +31,7 @@ import {
 } from "./elementwise.ts";
 import { max } from "./extremum.ts";
 import { reshape, slice } from "./shape.ts";
-import { bitsOf, type Key, randomBitsOp, requireKey, splitKeyOp } from "./threefry.ts";
+import { bitsOf, drawOp, type Key, randomBitsOp, splitKeyOp } from "./threefry.ts";
 
 export { type Key } from "./threefry.ts";
 
@@ -83,24 +83,6 @@ export function splitKey({ threefry }: Key, n: number): Key[] {
  */
 export function randomBits(key: Key, shape: Shape): Tensor {
   return bind(randomBitsOp, [key.threefry], { shape });
-}
-
-/** An op that draws a tensor of `attrs.shape` from the words of a key. */
-function drawOp<A extends { readonly shape: Shape }>(
-  name: string,
-  dtype: "f32" | "bool",
-  body: (words: Tensor, attrs: A) => Tensor,
-): Op<1, A> {
-  return {
-    name,
-    constant: true,
-    infer([words], { shape }) {
-      requireKey(words);
-      validateShape("make random numbers of shape", shape);
-      return { shape, dtype };
-    },
-    body: ([words], attrs) => body(words, attrs),
-  };
 }
 
 /** 23 random bits as a fraction from 0 to 1, stretched as JAX does: `max(min, u · (limit - min) + min)`. */

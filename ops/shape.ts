@@ -4,8 +4,9 @@
  * @module
  */
 import { ShapeError } from "../core/errors.ts";
-import { bind, type Op, type ViewMap } from "../core/op.ts";
-import { normalizeAxes, sameShape, type Shape, show, size, stridesOf, validateShape } from "../core/shape.ts";
+import { reshapeLayout } from "../core/layout.ts";
+import { bind, type Op } from "../core/op.ts";
+import { normalizeAxes, sameShape, type Shape, show, size, validateShape } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { sumTo } from "./reduce.ts";
 
@@ -22,7 +23,7 @@ export interface ShapeAttrs {
 export const reshapeOp: Op<1, ShapeAttrs> = {
   name: "reshape",
   alias: true,
-  fusion: { kind: "view", view: (input, map, { shape }) => reshapeMap(input.shape, map, shape) },
+  fusion: { kind: "view", view: ({ shape: from }, map, { shape }) => reshapeLayout({ shape: from, ...map }, shape) },
   infer([x], { shape }) {
     validateShape(`reshape ${show(x.shape)} to`, shape);
     if (size(x.shape) !== size(shape)) {
@@ -36,36 +37,6 @@ export const reshapeOp: Op<1, ShapeAttrs> = {
   },
   vjp: ({ inputs: [x], grad }) => [reshape(grad, x.shape)],
 };
-
-/** The strides that read elements at `map` in the order of another shape, where strides can say that. */
-function reshapeMap(from: Shape, { strides, offset }: ViewMap, to: Shape): ViewMap | null {
-  if (size(to) === 0) return { strides: stridesOf(to), offset };
-  const result = new Array<number>(to.length).fill(0);
-  let i = 0, j = 0;
-  while (i < from.length && j < to.length) {
-    // The shortest runs of axes of equal size: from[i..iEnd) and to[j..jEnd).
-    let iEnd = i + 1, jEnd = j + 1, left = from[i], right = to[j];
-    while (left !== right) {
-      if (left < right) left *= from[iEnd++];
-      else right *= to[jEnd++];
-    }
-    const run = contiguousStride(from.slice(i, iEnd), strides.slice(i, iEnd));
-    if (run === null) return null;
-    for (let axis = jEnd - 1, step = run; axis >= j; step *= to[axis--]) result[axis] = step;
-    [i, j] = [iEnd, jEnd];
-  }
-  return { strides: result, offset };
-}
-
-/** The step from element to element if the axes can be walked as one, else null; axes of size 1 do not matter. */
-function contiguousStride(sizes: Shape, strides: readonly number[]): number | null {
-  const axes = sizes.flatMap((n, axis) => n === 1 ? [] : [axis]);
-  for (let k = 1; k < axes.length; k++) {
-    const [outer, inner] = [axes[k - 1], axes[k]];
-    if (strides[outer] !== strides[inner] * sizes[inner]) return null;
-  }
-  return strides[axes.at(-1) ?? -1] ?? 0;
-}
 
 /**
  * The same elements, in the same order, in another shape; nothing is copied.

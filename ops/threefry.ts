@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { requireDType } from "../core/dtype.ts";
+import { type DType, requireDType } from "../core/dtype.ts";
 import { ShapeError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
 import { type Shape, show, size, type Spec, validateShape } from "../core/shape.ts";
@@ -57,25 +57,34 @@ export function requireKey({ shape, dtype }: Spec): void {
   }
 }
 
+/** An op that draws a tensor of `attrs.shape` from the words of a key. */
+export function drawOp<A extends { readonly shape: Shape }>(
+  name: string,
+  dtype: DType,
+  body: (words: Tensor, attrs: A) => Tensor,
+): Op<1, A> {
+  return {
+    name,
+    constant: true,
+    infer([words], { shape }) {
+      requireKey(words);
+      validateShape("make random numbers of shape", shape);
+      return { shape, dtype };
+    },
+    body: ([words], attrs) => body(words, attrs),
+  };
+}
+
 /** Attributes of {@linkcode randomBitsOp}. */
 export interface RandomBitsAttrs {
   readonly shape: Shape;
 }
 
 /** 32 random bits an element: the two words of the element's counter, combined by exclusive or. */
-export const randomBitsOp: Op<1, RandomBitsAttrs> = {
-  name: "randomBits",
-  constant: true,
-  infer([key], { shape }) {
-    requireKey(key);
-    validateShape("make random numbers of shape", shape);
-    return { shape, dtype: "u32" };
-  },
-  body([key], { shape }) {
-    const [x, y] = threefry(key, reshape(iota([size(shape)], 0, "u32", key.backend), shape));
-    return xor(x, y);
-  },
-};
+export const randomBitsOp: Op<1, RandomBitsAttrs> = drawOp("randomBits", "u32", (key, { shape }) => {
+  const [x, y] = threefry(key, reshape(iota([size(shape)], 0, "u32", key.backend), shape));
+  return xor(x, y);
+});
 
 /** Attributes of {@linkcode splitKeyOp}. */
 export interface SplitKeyAttrs {

@@ -62,7 +62,7 @@ export function extent(size: number, dilation: number): number {
 }
 
 /** Padding that makes `ceil(size / stride)` outputs; an odd element goes after. */
-export function samePadding(size: number, window: number, stride: number): Pair {
+function samePadding(size: number, window: number, stride: number): Pair {
   const total = Math.max((Math.ceil(size / stride) - 1) * stride + window - size, 0);
   return [Math.floor(total / 2), Math.ceil(total / 2)];
 }
