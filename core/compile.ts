@@ -66,6 +66,11 @@ function leafKey(leaf: unknown): string {
   return `${typeof leaf} ${keyOf(leaf)}`;
 }
 
+/** The backend that a call with these tensors runs on. */
+function homeOf(tensors: readonly Tensor[]): Backend {
+  return tensors[0]?.backend ?? currentBackend();
+}
+
 function takeApart(args: readonly unknown[], options: CompileOptions): Call {
   const fixed = options.static ?? [];
   const parts = args.map((arg, i) => fixed.includes(i) ? null : tensorsOf(arg));
@@ -90,7 +95,7 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
       return part[1](next.slice(at - count, at));
     });
   };
-  return { signature: `${tensors[0]?.backend.name ?? ""} ${signature}`, tensors, rebuild, donated };
+  return { signature: `${homeOf(tensors).name} ${signature}`, tensors, rebuild, donated };
 }
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
@@ -102,8 +107,8 @@ function interpret(
 ): Tensor[] {
   return withoutTapes(() =>
     scope(() => {
-      const values = new Map<Value, Tensor>();
-      graph.inputs.forEach((value, i) => values.set(value, [...inputs, ...captured][i]));
+      const given = [...inputs, ...captured];
+      const values = new Map<Value, Tensor>(graph.inputs.map((value, i) => [value, given[i]]));
       for (const { op, attrs, inputs, outputs } of graph.nodes) {
         const start = performance.now();
         const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
@@ -119,7 +124,7 @@ function interpret(
 }
 
 function build(f: (...args: unknown[]) => unknown, call: Call): Program {
-  const backend: Backend = call.tensors[0]?.backend ?? currentBackend();
+  const backend = homeOf(call.tensors);
   let rebuild: Program["rebuild"] = () => undefined;
   const { graph, captured } = withoutTapes(() =>
     traceGraph(backend, call.tensors, (inputs) => {
@@ -200,8 +205,8 @@ export function compile<A extends any[], R>(f: (...args: A) => R, options: Compi
   const plain = f as (...args: unknown[]) => unknown;
   const cache = new Map<string, Program>();
   const compiled = (...args: A): R => {
-    const call = takeApart(args, options);
     if (activeTrace()) return f(...args);
+    const call = takeApart(args, options);
     if (checksNumerics()) return scope(() => f(...args)); // op by op, so that the culprit has a name
     const program = find(plain, call, cache, options);
     if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;

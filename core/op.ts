@@ -88,7 +88,8 @@ export interface VjpCall<N extends number, A, M extends number = 1> {
   readonly wanted: Tuple<N, boolean>;
 }
 
-function one<T>(outputs: T | readonly T[]): readonly T[] {
+/** One value or several, as an array: the other form of {@linkcode Outputs}. */
+export function asArray<T>(outputs: T | readonly T[]): readonly T[] {
   return Array.isArray(outputs) ? outputs : [outputs as T];
 }
 
@@ -108,7 +109,7 @@ function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | und
 
 /** Runs an op's body as ordinary ops, unseen by tapes; only its outputs survive. */
 function runBody(op: AnyOp, inputs: readonly Tensor[], attrs: unknown): readonly Tensor[] {
-  return withoutTapes(() => scope(() => one<Tensor>(op.body!(inputs, attrs))));
+  return withoutTapes(() => scope(() => asArray<Tensor>(op.body!(inputs, attrs))));
 }
 
 function execute(backend: Backend, op: AnyOp, inputs: readonly Tensor[], attrs: unknown, specs: readonly Spec[]) {
@@ -148,7 +149,7 @@ export function bindAll<N extends number, A, M extends number>(
 ): Tensor[] {
   const operands: readonly Tensor[] = inputs;
   const backend = commonBackend(op, operands, home);
-  const specs = one<Spec>(op.infer(inputs as Tuple<N, Spec>, attrs) as Spec | readonly Spec[]);
+  const specs = asArray<Spec>(op.infer(inputs as Tuple<N, Spec>, attrs) as Spec | readonly Spec[]);
   const trace = activeTrace();
   const outputs = trace ? trace.record(op, operands, attrs, specs) : [...execute(backend, op, operands, attrs, specs)];
   if (checksNumerics() && !trace) checkFinite(op, outputs);

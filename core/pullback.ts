@@ -8,7 +8,7 @@
 import { zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
 import { isFloat } from "./dtype.ts";
-import { type AnyOp, bind, bindAll, type Op } from "./op.ts";
+import { type AnyOp, asArray, bind, bindAll, type Op } from "./op.ts";
 import type { Spec } from "./shape.ts";
 import { Tape, type TapeStep, withTape } from "./tape.ts";
 import { Tensor } from "./tensor.ts";
@@ -32,10 +32,6 @@ export const barrierOp: Op<1, null> = {
 
 /** The tensor under a new identity. */
 export const sameTensor = (x: Tensor): Tensor => bind(identityOp, [x], null);
-
-function asArray<T>(value: T | readonly T[]): readonly T[] {
-  return Array.isArray(value) ? value : [value as T];
-}
 
 /** Attributes of a derived gradient op. */
 interface GradAttrs {

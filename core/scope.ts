@@ -68,8 +68,8 @@ export function assertFinite(op: string, values: ArrayLike<number>): void {
   }
 }
 
-/** First line of the stack outside the library: where the user's code called it. */
-function callSite(): string {
+/** Where the user's code is right now: the first line of the stack outside the library. */
+export function userSite(): string {
   const here = new URL("../", import.meta.url).href;
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = Infinity; // the user's line may lie deep
@@ -84,18 +84,13 @@ function callSite(): string {
   return (outside ?? lines.at(-1) ?? "unknown").replace(/^.*\((.*)\)$/, "$1");
 }
 
-/** Where the user's code is right now, for error messages. */
-export function userSite(): string {
-  return callSite();
-}
-
 /** Counts memory as alive. */
 export function born(size: number): Survivor | null {
   tensors++;
   bytes += size;
   if (bytes > peak) peak = bytes;
   if (!options.leaks) return null;
-  const survivor = { site: callSite(), bytes: size };
+  const survivor = { site: userSite(), bytes: size };
   survivors.add(survivor);
   return survivor;
 }

@@ -13,7 +13,7 @@ import type { Backend } from "./backend.ts";
 import { type Graph, type Node, Trace, Value, withTrace } from "./graph.ts";
 import { MissingKernelError } from "./errors.ts";
 import type { DType } from "./dtype.ts";
-import type { AnyOp, Op } from "./op.ts";
+import { type AnyOp, asArray, type Op } from "./op.ts";
 import { merge } from "./rewrite.ts";
 import type { Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
@@ -24,8 +24,6 @@ export interface Simplified {
   readonly graph: Graph;
   readonly captured: readonly Tensor[];
 }
-
-const asArray = <T>(value: T | readonly T[]): readonly T[] => Array.isArray(value) ? value : [value as T];
 
 function lowers(backend: Backend, op: AnyOp): boolean {
   return op.fusion !== undefined || op.alias === true || backend.lowers?.has(op.name) === true;

@@ -160,14 +160,18 @@ export class Tensor implements Spec, Disposable {
 
   /** A copy on another backend. */
   async to(backend: string): Promise<Tensor> {
-    const target = await backendByName(backend);
-    const { storage } = this;
-    const copy = new Storage(target, target.alloc(storage.bytes), storage.bytes);
-    const result = new Tensor(this, target, copy);
-    if (storage.bytes > 0) {
-      target.write(copy.buffer, new Uint8Array(await storage.backend.read(storage.buffer, storage.bytes)));
+    const storage = this.storage.retain();
+    try {
+      const target = await backendByName(backend);
+      const copy = allocate(this, target);
+      if (storage.bytes > 0) {
+        const data = await storage.backend.read(storage.buffer, storage.bytes);
+        target.write(copy.storage.buffer, new Uint8Array(data));
+      }
+      return copy;
+    } finally {
+      storage.release();
     }
-    return result;
   }
 
   /** Gives the memory back, unless something else (a gradient, a tensor of another shape) still needs it. */
