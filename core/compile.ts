@@ -181,7 +181,8 @@ const programs = new WeakMap<object, Compiled>();
  * and every argument that is not a tensor), then fused and planned as a whole.
  *
  * Inside `f`, tensors have shapes but no values yet: use `where` and `scan` instead of `if` and `for` over values. What
- * `f` does besides ops happens while it is traced, and not again.
+ * `f` does besides ops happens while it is traced, and not again; a tensor it closes over is the one of that time, so
+ * what changes from call to call must be an argument.
  *
  * @param f Any function of trees; gradients and optimizer steps may be inside.
  * @throws {TraceError} If `f` reads a value, or is async.

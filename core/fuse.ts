@@ -184,7 +184,7 @@ export class Fusion {
       const home = this.#home.get(root);
       if (home === group) {
         if (!readInPlace(reduced, root, layout)) return false;
-      } else if (home && (home === group || this.reaches(group, home))) {
+      } else if (home && this.reaches(group, home)) {
         return false;
       }
     }

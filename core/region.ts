@@ -18,12 +18,10 @@ export interface BuiltRegion {
   readonly outputs: readonly Value[];
 }
 
-type Draft = { -readonly [K in keyof Store]: Store[K] };
-
 /** Collects instructions over the axes of a group's domain, before axes are merged. */
 class Builder {
   readonly body: Instr[] = [];
-  readonly stores: Draft[] = [];
+  readonly stores: Store[] = [];
   readonly inputs: Value[] = [];
   readonly outputs: Value[] = [];
   readonly #made = new Map<Value, number>();
@@ -82,7 +80,7 @@ class Builder {
   /** The region, its axes merged within `groups` of axes (outer axes first, then the reduced ones). */
   finish(name: string, parts: readonly (readonly number[])[]): BuiltRegion {
     const { shape } = this.domain;
-    const strided = [...this.body.filter((instr) => "strides" in instr), ...this.stores] as Draft[];
+    const strided = [...this.body.filter((instr) => "strides" in instr), ...this.stores];
     const merged = parts.map((axes) =>
       mergeAxes(axes.map((axis) => shape[axis]), strided.map(({ strides }) => axes.map((axis) => strides[axis])))
     );
