@@ -45,16 +45,7 @@ export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
 // Transforms
 export { compile, type CompileOptions } from "./core/compile.ts";
 export { checkpoint, type CustomVjp, customVjp } from "./core/custom_vjp.ts";
-export {
-  grad,
-  type GradOptions,
-  type Grads,
-  jvp,
-  type Loss,
-  stopGradient,
-  valueAndGrad,
-  vjp,
-} from "./core/grad.ts";
+export { grad, type GradOptions, type Grads, jvp, type Loss, stopGradient, valueAndGrad, vjp } from "./core/grad.ts";
 export { inspect, type KernelReport, type Profile, profile, type Report } from "./core/inspect.ts";
 export { scan, type ScanOptions } from "./core/scan.ts";
 
