@@ -1,7 +1,8 @@
-/** The oracle (the CPU backend) against values made by PyTorch. @module */
+/** Every backend against values made by PyTorch. @module */
 import { assertEquals } from "@std/assert";
 import * as tn from "../mod.ts";
 import type { Tensor } from "../mod.ts";
+import { testOnEach } from "./devices.ts";
 import { assertGolden, golden, type Packed, unpack } from "./golden.ts";
 
 interface GoldenCase {
@@ -88,8 +89,8 @@ async function check(row: GoldenCase): Promise<void> {
 
 for (const file of ["basics", "images", "layers", "recurrent", "selection"]) {
   for (const row of await golden<GoldenCase[]>(file)) {
-    Deno.test(`PyTorch: ${row.op}, ${row.name}`, async () => {
-      await tn.use("cpu");
+    testOnEach(`PyTorch's ${row.op}, ${row.name}`, async (backend) => {
+      await tn.use(backend);
       await check(row);
     });
   }
