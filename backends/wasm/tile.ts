@@ -18,7 +18,7 @@ import { v128 } from "./simd.ts";
 export const TILE_ROWS = 5;
 export const TILE_COLUMNS = 8;
 /** Steps along k in one turn of the main loop. */
-const UNROLL = 4;
+const UNROLL = 8;
 const VECTORS = TILE_COLUMNS / 4;
 
 /** How A lies in memory: k contiguous within a row, or rows contiguous for each k. */
