@@ -74,8 +74,6 @@ export interface Backend<B = any> {
   readonly lowers?: ReadonlySet<string>;
   /** Of those, the ops whose kernels read their inputs through any strides; the others get contiguous inputs. */
   readonly strided?: ReadonlySet<string>;
-  /** Most distinct buffers that one fused kernel may touch. */
-  readonly maxBuffers?: number;
   /** What is worth saying about the device, for the line that `use` prints. */
   readonly description?: string;
 }

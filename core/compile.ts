@@ -208,7 +208,12 @@ export function compile<A extends any[], R>(f: (...args: A) => R, options: Compi
   const compiled = (...args: A): R => {
     if (activeTrace()) return f(...args);
     const call = takeApart(args, options);
-    if (checksNumerics()) return scope(() => f(...args)); // op by op, so that the culprit has a name
+    if (checksNumerics()) { // op by op, so that the culprit has a name
+      const result = scope(() => f(...args));
+      const kept = new Set(tensorsOf(result)[0].map(({ storage }) => storage));
+      for (const i of call.donated) if (!kept.has(call.tensors[i].storage)) call.tensors[i].dispose();
+      return result;
+    }
     const program = find(plain, call, cache, options);
     if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;
     const { inputs, copies } = program.lowered ? protect(call) : { inputs: call.tensors, copies: [] };

@@ -93,6 +93,8 @@ export class Drafts {
   readonly drafts: Draft[] = [];
   readonly #readers = new Map<Value, Set<Group>>();
   readonly #kept: ReadonlySet<Value>;
+  /** Epilogues by the map that became one; null where it cannot. */
+  readonly #folds = new Map<Group, BuiltRegion | null>();
 
   constructor(readonly fusion: Fusion, outputs: readonly Value[], readonly backend: Backend) {
     this.#kept = new Set(outputs);
@@ -159,6 +161,12 @@ export class Drafts {
   }
 
   private fold(whole: Group, group: Group): BuiltRegion | null {
+    let built = this.#folds.get(group);
+    if (built === undefined) this.#folds.set(group, built = this.buildFold(whole, group));
+    return built;
+  }
+
+  private buildFold(whole: Group, group: Group): BuiltRegion | null {
     const [output] = whole.whole!.node.outputs;
     const parts = epilogueParts(whole.whole!.node.op.name, output.shape.length);
     const contiguousReads = group.members.every(({ operands }) =>

@@ -37,7 +37,6 @@ export async function createWebgpu(): Promise<WebgpuBackend> {
     compile: (program) => new WebgpuProgram(program, memory),
     lowers: new Set([...Object.keys(OPS), "scan"]),
     strided: STRIDED,
-    maxBuffers: device.limits.maxStorageBuffersPerShaderStage,
     destroy: () => device.destroy(),
   };
 }
