@@ -14,7 +14,7 @@
 import type { Assembler, Func, Local } from "./assembler.ts";
 import { type Expr, i32, memory, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
-import { packColumns, packRows } from "./matmul.ts";
+import { packColumns, packRows } from "./packing.ts";
 import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
 import { callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 

@@ -5,15 +5,12 @@
  */
 import type { Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
-import type { Func, Local } from "./assembler.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
-import { i32, type V128 } from "./instructions.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./lowering.ts";
-import { callProduct, type Epilogue, fillsTiles, type Packing, type Piece } from "./product.ts";
+import { packingOf, type Strides } from "./packing.ts";
+import { callProduct, type Epilogue, fillsTiles } from "./product.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";
-import { i8x16, v128 } from "./simd.ts";
-import { TILE_COLUMNS } from "./tile.ts";
 
 /** Attributes of the op. */
 export interface MatmulAttrs {
@@ -22,11 +19,9 @@ export interface MatmulAttrs {
 }
 
 /** A matrix, or a batch of them, with strides in elements. */
-interface Matrix {
+interface Matrix extends Strides {
   readonly ref: Ref;
   readonly batch: readonly number[];
-  readonly row: number;
-  readonly column: number;
 }
 
 /** A product with its batch axes aligned. */
@@ -152,97 +147,4 @@ function readableA(call: OpCall, { a, batch, rows, depth }: Shapes): { a: Matrix
   const bound: BoundRegion = { name: call.name, region, inputs: [a.ref], outputs: [ref], outputTypes: ["f32"] };
   const copied = { ref, batch: a.batch.map((stride, axis) => stride === 0 ? 0 : strides[axis]), row: depth, column: 1 };
   return { a: copied, calls: lowerRegion(bound, call.temporary) };
-}
-
-// Packing.
-
-/** The packing for a matrix B with these strides. */
-export function packingOf(b: Pick<Matrix, "row" | "column">): Packing {
-  if (b.column === 1) return { key: "rows", args: [], write: packRows };
-  if (b.row === 1) return { key: "columns", args: ["bColumn"], write: packColumns };
-  return { key: "strided", args: ["bColumn"], write: packStrided };
-}
-
-type Args = Readonly<Record<string, Local<"i32">>>;
-
-/**
- * Two panels side by side, so that every cache line of B is read once; what is read past the last column is never used.
- */
-export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
-  const PAIR = 2 * TILE_COLUMNS;
-  const first = f.let(i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2)));
-  const panelBytes = f.let(i32.mul(depth, 4 * TILE_COLUMNS));
-  const left = f.let(to);
-  const pack = (panels: 1 | 2) => {
-    const from = f.let(first), near = f.let(left), far = f.let(i32.add(left, panelBytes));
-    f.for({ to: depth }, () => {
-      for (let vector = 0; vector < 2 * panels; vector++) {
-        f.do(v128.store(vector < 2 ? near : far, v128.load(from, 16 * vector), 16 * (vector % 2)));
-      }
-      f.increase(from, bStride);
-      f.increase(near, 4 * TILE_COLUMNS);
-      f.increase(far, 4 * TILE_COLUMNS);
-    });
-  };
-  f.for({ to: columns, step: PAIR }, (j) => {
-    f.if(i32.gt_u(i32.sub(columns, j), TILE_COLUMNS), () => pack(2), () => pack(1));
-    f.increase(first, 4 * PAIR);
-    f.increase(left, i32.shl(panelBytes, 1));
-  });
-}
-
-/** Addresses of a panel's eight columns at the first k; past the last column the last one again. */
-function panelColumns(f: Func, { b, bStride, bColumn }: Args, piece: Piece, j: Local<"i32">): Local<"i32">[] {
-  const first = f.let(i32.add(b, i32.mul(piece.depthBegin, bStride)));
-  const last = f.let(i32.sub(piece.columns, 1));
-  return Array.from({ length: TILE_COLUMNS }, (_, i) => {
-    const column = i32.add(piece.columnBegin, i32.min_u(f.let(i32.add(j, i)), last));
-    return f.let(i32.add(first, i32.mul(column, bColumn)));
-  });
-}
-
-/** Four k of four columns at a time, transposed in registers. What is past the last k is overwritten or never used. */
-export function packColumns(f: Func, args: Args, piece: Piece): void {
-  const target = f.let(piece.to);
-  f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
-    const columns = panelColumns(f, args, piece, j);
-    const address = f.let(target);
-    f.for({ to: piece.depth, step: 4 }, () => {
-      for (const half of [0, 1]) {
-        const four = columns.slice(4 * half, 4 * half + 4).map((column) => f.let(v128.load(column)));
-        transpose(f, four).forEach((row, k) => f.do(v128.store(address, row, 4 * TILE_COLUMNS * k + 16 * half)));
-      }
-      for (const column of columns) f.increase(column, 16);
-      f.increase(address, 16 * TILE_COLUMNS);
-    });
-    f.increase(target, i32.mul(piece.depth, 4 * TILE_COLUMNS));
-  });
-}
-
-/** Four vectors of four, rows and columns exchanged. */
-export function transpose(f: Func, [a, b, c, d]: readonly Local<"v128">[]): V128[] {
-  const low = (x: V128, y: V128) => f.let(i8x16.shuffle32(x, y, [0, 4, 1, 5]));
-  const high = (x: V128, y: V128) => f.let(i8x16.shuffle32(x, y, [2, 6, 3, 7]));
-  const [ab, cd, abHigh, cdHigh] = [low(a, b), low(c, d), high(a, b), high(c, d)];
-  return [
-    i8x16.shuffle32(ab, cd, [0, 1, 4, 5]),
-    i8x16.shuffle32(ab, cd, [2, 3, 6, 7]),
-    i8x16.shuffle32(abHigh, cdHigh, [0, 1, 4, 5]),
-    i8x16.shuffle32(abHigh, cdHigh, [2, 3, 6, 7]),
-  ];
-}
-
-/** One element at a time. */
-export function packStrided(f: Func, args: Args, piece: Piece): void {
-  const target = f.let(piece.to);
-  f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
-    const columns = panelColumns(f, args, piece, j);
-    f.for({ to: piece.depth }, () => {
-      columns.forEach((column, i) => {
-        f.do(i32.store(target, i32.load(column), 4 * i));
-        f.increase(column, args.bStride);
-      });
-      f.increase(target, 4 * TILE_COLUMNS);
-    });
-  });
 }

@@ -9,10 +9,9 @@ import type { Func, Local } from "./assembler.ts";
 import type { Access } from "./axes.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
-import { transpose } from "./matmul.ts";
 import type { Depends, RegionShape } from "./region_shape.ts";
 import { lanesOf, scalars } from "./scalar.ts";
-import { f32x4, i32x4 } from "./simd.ts";
+import { f32x4, i32x4, transpose } from "./simd.ts";
 
 type Int = Local<"i32">;
 

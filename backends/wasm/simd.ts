@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Func, Local } from "./assembler.ts";
 import {
   binary,
   bytesOf,
@@ -193,3 +194,16 @@ export const i64x2 = {
   add: two(0xce),
   sub: two(0xd1),
 };
+
+/** Four vectors of four, rows and columns exchanged. */
+export function transpose(f: Func, [a, b, c, d]: readonly Local<"v128">[]): V128[] {
+  const low = (x: V128, y: V128) => f.let(i8x16.shuffle32(x, y, [0, 4, 1, 5]));
+  const high = (x: V128, y: V128) => f.let(i8x16.shuffle32(x, y, [2, 6, 3, 7]));
+  const [ab, cd, abHigh, cdHigh] = [low(a, b), low(c, d), high(a, b), high(c, d)];
+  return [
+    i8x16.shuffle32(ab, cd, [0, 1, 4, 5]),
+    i8x16.shuffle32(ab, cd, [2, 3, 6, 7]),
+    i8x16.shuffle32(abHigh, cdHigh, [0, 1, 4, 5]),
+    i8x16.shuffle32(abHigh, cdHigh, [2, 3, 6, 7]),
+  ];
+}

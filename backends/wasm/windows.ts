@@ -15,9 +15,9 @@
 import { size } from "../../core/shape.ts";
 import type { Func, Local } from "./assembler.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
-import { packingOf, transpose } from "./matmul.ts";
+import { packingOf } from "./packing.ts";
 import type { Packing, Piece, Product } from "./product.ts";
-import { i32x4, v128 } from "./simd.ts";
+import { i32x4, transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
 type Int = Local<"i32">;
