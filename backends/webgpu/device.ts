@@ -97,10 +97,11 @@ export class Device {
     let pipeline = this.#pipelines.get(code);
     if (!pipeline) {
       this.check();
+      const label = name.slice(0, 80);
       pipeline = this.gpu.createComputePipeline({
-        label: name,
-        layout: this.gpu.createPipelineLayout({ label: name, bindGroupLayouts: [this.layout(accesses)] }),
-        compute: { module: this.gpu.createShaderModule({ label: name, code }), entryPoint: "main" },
+        label,
+        layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.layout(accesses)] }),
+        compute: { module: this.gpu.createShaderModule({ label, code }), entryPoint: "main" },
       });
       this.#pipelines.set(code, pipeline);
     }

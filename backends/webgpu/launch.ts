@@ -22,48 +22,69 @@ interface Bound {
   readonly group: GPUBindGroup;
 }
 
+/** What of a launch depends on the text of its kernel. */
+interface Prepared {
+  readonly kernel: Kernel;
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+  readonly numbers: UniformSlot | null;
+}
+
+function prepare(kernel: Kernel, memory: Memory): Prepared {
+  const { device } = memory;
+  const accesses: Access[] = kernel.bindings.map(({ access }) => access);
+  if (kernel.numbers) accesses.push("uniform");
+  if (kernel.loops.length > 0) accesses.push("turn");
+  return {
+    kernel,
+    pipeline: device.pipeline(kernel.name, kernel.code, accesses),
+    layout: device.layout(accesses),
+    numbers: kernel.numbers && memory.uniform(kernel.numbers),
+  };
+}
+
 /** One kernel of a program on the device. */
 export class Launch {
   readonly name: string;
-  readonly #pipeline: GPUComputePipeline;
-  readonly #layout: GPUBindGroupLayout;
-  readonly #numbers: UniformSlot | null;
+  #prepared: Prepared;
   readonly #turns: GPUBuffer | null;
   readonly #lengths: readonly number[];
   #bound: Bound[] = [];
   #next = 0;
 
-  /** `lengths` are the numbers of turns of the loops around. */
-  constructor(readonly kernel: Kernel, readonly memory: Memory, lengths: ReadonlyMap<number, number>) {
-    const { device } = memory;
-    const accesses: Access[] = kernel.bindings.map(({ access }) => access);
-    if (kernel.numbers) accesses.push("uniform");
-    if (kernel.loops.length > 0) accesses.push("turn");
-    this.name = kernel.name;
-    this.#pipeline = device.pipeline(kernel.name, kernel.code, accesses);
-    this.#layout = device.layout(accesses);
-    this.#numbers = kernel.numbers && memory.uniform(kernel.numbers);
-    this.#lengths = kernel.loops.map((loop) => lengths.get(loop)!);
-    this.#turns = kernel.loops.length > 0 ? memory.turns(this.#lengths) : null;
+  /** `original` is the kernel as it was lowered; `lengths` are the numbers of turns of the loops around. */
+  constructor(readonly original: Kernel, readonly memory: Memory, lengths: ReadonlyMap<number, number>) {
+    this.name = original.name;
+    this.#prepared = prepare(memory.tuner.best(original), memory);
+    this.#lengths = original.loops.map((loop) => lengths.get(loop)!);
+    this.#turns = original.loops.length > 0 ? memory.turns(this.#lengths) : null;
+  }
+
+  /** Takes another kernel that computes the same. */
+  use(kernel: Kernel): void {
+    this.#release();
+    this.#prepared = prepare(kernel, this.memory);
   }
 
   /** Records the dispatch. */
   record(pass: GPUComputePassEncoder, resolve: Resolve, turns: Turns): void {
-    pass.setPipeline(this.#pipeline);
+    const { kernel, pipeline } = this.#prepared;
+    if (this.original.tuning) this.memory.tuner.watch(this, this.original.tuning);
+    pass.setPipeline(pipeline);
     const group = this.#group(resolve);
     if (this.#turns) {
-      const { loops } = this.kernel;
+      const { loops } = kernel;
       const slot = loops.reduce((at, loop, i) => at * this.#lengths[i] + turns.get(loop)!, 0);
       pass.setBindGroup(0, group, [slot * this.memory.device.limits.minUniformBufferOffsetAlignment]);
     } else {
       pass.setBindGroup(0, group);
     }
-    const [x, y, z] = this.kernel.groups;
+    const [x, y, z] = kernel.groups;
     pass.dispatchWorkgroups(x, y, z);
   }
 
   #group(resolve: Resolve): GPUBindGroup {
-    const { bindings } = this.kernel;
+    const { kernel: { bindings }, layout, numbers } = this.#prepared;
     const buffers = bindings.map(({ place }) => resolve(place));
     const known = this.#bound.find(({ ids }) => ids.every((id, i) => id === buffers[i].id));
     if (known) return known.group;
@@ -75,16 +96,22 @@ export class Launch {
         resource: { buffer: gpu, offset, size: Math.max(16, Math.min(Math.ceil(bytes / 16) * 16, whole - offset)) },
       };
     });
-    if (this.#numbers) entries.push({ binding: entries.length, resource: this.#numbers });
+    if (numbers) entries.push({ binding: entries.length, resource: numbers });
     if (this.#turns) entries.push({ binding: entries.length, resource: { buffer: this.#turns, size: 16 } });
-    const group = this.memory.device.gpu.createBindGroup({ label: this.name, layout: this.#layout, entries });
+    const group = this.memory.device.gpu.createBindGroup({ layout, entries });
     this.#bound[this.#next] = { ids: buffers.map(({ id }) => id), group };
     this.#next = (this.#next + 1) % REMEMBERED;
     return group;
   }
 
-  dispose(): void {
-    if (this.#numbers) this.memory.freeUniform(this.#numbers);
+  #release(): void {
+    if (this.#prepared.numbers) this.memory.freeUniform(this.#prepared.numbers);
     this.#bound = [];
+    this.#next = 0;
+  }
+
+  dispose(): void {
+    if (this.original.tuning) this.memory.tuner.forget(this, this.original.tuning.key);
+    this.#release();
   }
 }

@@ -86,17 +86,26 @@ function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, 
   return { m, n, k, batch: merged.shape, a: left, b: right, step };
 }
 
-/** Tiles worth trying for a product on this kind of device, the likeliest first. */
-export function candidateTiles({ m, n }: { readonly m: number; readonly n: number }, software: boolean): Tile[] {
-  const fit = (limit: number, sizes: readonly number[]) => sizes.find((s) => s <= limit) ?? sizes.at(-1)!;
+const fit = (limit: number, sizes: readonly number[]) => sizes.find((size) => size <= limit) ?? sizes.at(-1)!;
+
+/** Tiles worth trying for a product on this kind of device; the first serves until they are timed. */
+function candidateTiles({ m, n }: Product, software: boolean): Tile[] {
   if (!software) {
     const tile = { rows: fit(m, [4, 2, 1]), columns: 4 };
-    return [{ ...tile, down: 16, across: 16 }, { ...tile, down: 8, across: 8 }];
+    return [{ ...tile, down: 16, across: 16 }, { ...tile, down: 8, across: 8 }, {
+      rows: 8,
+      columns: 8,
+      down: 8,
+      across: 8,
+    }];
   }
-  // a workgroup is eight SIMD lanes, best side by side along n; larger tiles are faster and take longer to compile
-  const columns = n > 16 ? 8 : 4;
-  const across = n > 4 * columns ? 8 : n > 2 * columns ? 4 : n > columns ? 2 : 1;
-  return [{ rows: fit(m, [8, 4, 1]), columns, across, down: 8 / across }];
+  // a workgroup is eight SIMD lanes, best side by side along n; larger tiles take longer to compile
+  const tile = (rows: number, columns: number): Tile => {
+    const across = n > 4 * columns ? 8 : n > 2 * columns ? 4 : n > columns ? 2 : 1;
+    return { rows: fit(m, [rows, 4, 1]), columns, across, down: 8 / across };
+  };
+  if (n <= 16) return [tile(8, 4)];
+  return n >= 128 && m >= 64 ? [tile(8, 8), tile(8, 16)] : [tile(8, 8)];
 }
 
 /** Parts that k is cut into, so that there is work for everyone and no loop is too long. */
@@ -107,19 +116,29 @@ function partsOf({ m, n, k, batch, step }: Product, tile: Tile, software: boolea
   return Math.max(1, useful, Math.ceil(k / step / MAX_TURNS));
 }
 
+/** Products of equal class are taken to like the same tile. */
+function classOf({ epilogue }: OpStep, { m, n, k, batch, a, b }: Product): string {
+  const sizes = [m, n, k, size(batch)].map((value) => Math.round(Math.log2(value)));
+  return [...sizes, a.four, b.four, epilogue ? "map" : "plain"].join();
+}
+
 /** The kernels of a matrix product with its epilogue. */
 export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const [{ shape }] = step.outputSpecs;
   if (size(shape) === 0) return [];
   const product = productOf(step, context);
-  const [tile] = candidateTiles(product, context.software);
-  const parts = partsOf(product, tile, context.software);
-  if (parts === 1) {
-    const whole = step.epilogue ? null : context.buffer(step.outputs[0]);
-    return [tileKernel(step, context, product, tile, 1, whole)];
-  }
-  const partials = context.scratch("f32", size(shape) * parts);
-  return [tileKernel(step, context, product, tile, parts, partials), sumParts(step, context, parts, partials)];
+  const [first, ...others] = candidateTiles(product, context.software);
+  const parts = partsOf(product, first, context.software);
+  const partials = parts > 1 ? context.scratch("f32", size(shape) * parts) : null;
+  const target = partials ?? (step.epilogue ? null : context.buffer(step.outputs[0]));
+  const make = (tile: Tile) => tileKernel(step, context, product, tile, parts, target);
+  const kernel = make(first);
+  const tuning = kernel.loops.length > 0 || others.length === 0 ? undefined : {
+    key: classOf(step, product),
+    work: 2 * size(shape) * product.k,
+    others: others.map((tile) => () => make(tile)),
+  };
+  return [{ ...kernel, tuning }, ...partials ? [sumParts(step, context, parts, partials)] : []];
 }
 
 /** Reads one operand's part of a tile: `count` places across, some along k. */

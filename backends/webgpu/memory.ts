@@ -5,9 +5,12 @@
  */
 import { BackendError } from "../../core/errors.ts";
 import type { Device } from "./device.ts";
+import { Tuner } from "./tuning.ts";
 
 /** Bytes that may wait in the pool for their next use. */
 const POOL_BYTES = 512 * 2 ** 20;
+/** Largest staging buffer that is kept for the next read. */
+const STAGED_BYTES = 16 * 2 ** 20;
 const UNIFORM_BLOCK = 65536;
 
 let ids = 0;
@@ -43,6 +46,8 @@ export class Memory {
   #nothing: WebgpuBuffer | null = null;
   #pooled = 0;
   #block: { buffer: GPUBuffer; used: number } | null = null;
+
+  readonly tuner: Tuner = new Tuner(this);
 
   constructor(readonly device: Device) {}
 
@@ -97,8 +102,10 @@ export class Memory {
     this.device.gpu.queue.writeBuffer(buffer.gpu, 0, bytes as Uint8Array<ArrayBuffer>);
   }
 
-  read(buffer: WebgpuBuffer, bytes: number): Promise<ArrayBuffer> {
-    return this.readRaw(buffer.gpu, bytes);
+  async read(buffer: WebgpuBuffer, bytes: number): Promise<ArrayBuffer> {
+    const copy = await this.readRaw(buffer.gpu, bytes);
+    await this.tuner.run();
+    return copy;
   }
 
   /** Copies the first `bytes` bytes of any buffer out. */
@@ -113,7 +120,8 @@ export class Memory {
     await device.orLost(staging.mapAsync(GPUMapMode.READ));
     const copy = staging.getMappedRange().slice(0, bytes);
     staging.unmap();
-    this.#staging.set(size, [...this.#staging.get(size) ?? [], staging]);
+    if (size > STAGED_BYTES) staging.destroy();
+    else this.#staging.set(size, [...this.#staging.get(size) ?? [], staging]);
     device.checkErrors();
     return copy;
   }

@@ -31,6 +31,14 @@ export interface Kernel {
   /** Loops whose turns the text calls `t`, in that order. */
   readonly loops: readonly number[];
   readonly groups: readonly [number, number, number];
+  /** Other kernels that compute the same, any of which may be faster. */
+  readonly tuning?: {
+    /** Kernels of equal keys are taken to be fastest with the same choice. */
+    readonly key: string;
+    /** Floating-point operations. */
+    readonly work: number;
+    readonly others: readonly (() => Kernel)[];
+  };
 }
 
 /** What a lowering may ask of the program around it. */
