@@ -58,7 +58,7 @@ const NUMBERS: Readonly<Record<string, NumberFlag>> = {
   dropout: { value: 0, least: 0, whole: false, help: "part of the activations dropped in training" },
   "learning-rate": { value: 1e-3, least: 0, whole: false, help: "after warm-up; falls to a tenth" },
   "eval-interval": count(250, "steps between validations"),
-  "eval-batches": count(20, "batches in a validation"),
+  "eval-batches": count(10, "batches in a validation"),
   sample: count(500, "characters to write at the end", 0),
   temperature: { value: 0.8, least: 0, whole: false, help: "0 always takes the likeliest character" },
   "top-k": { least: 1, whole: true, help: "choose among this many likeliest characters (all)" },
