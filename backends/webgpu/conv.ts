@@ -1,11 +1,12 @@
 /**
- * Convolution and its two adjoints: every invocation keeps a tile of channels by neighbouring columns in registers.
+ * Convolution and its adjoint in the input: every invocation keeps a tile of channels by neighbouring columns in registers.
  *
  * The convolution and its input gradient are one kernel: both sum, over channels and filter taps, a source plane times
  * a weight; they differ in which source row and column a tap looks at.
  *
  * @module
  */
+import type { DType } from "../../core/dtype.ts";
 import type { BufferPlan, OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import type { ConvAttrs, ConvInputGradAttrs } from "../../ops/conv.ts";
@@ -13,7 +14,7 @@ import { emitTile, outputWidth, sumParts } from "./epilogue.ts";
 import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
 
 /** Taps along a row that are written out, at most. */
-const UNROLLED = 7;
+export const UNROLLED = 7;
 
 /** What both directions have in common; sizes are [rows, columns]. */
 interface Convolution {
@@ -70,7 +71,9 @@ interface Tile {
   readonly lanes: number;
 }
 
-const fit = (limit: number, sizes: readonly number[]) => sizes.find((size) => size <= limit) ?? sizes.at(-1)!;
+/** The first of `sizes`, largest first, that is at most `limit`. */
+export const fit = (limit: number, sizes: readonly number[]): number =>
+  sizes.find((size) => size <= limit) ?? sizes.at(-1)!;
 
 function tileOf({ made, target: [, columns] }: Convolution, software: boolean): Tile {
   const waste = (tile: number) => (Math.ceil(columns / tile) * tile) / columns;
@@ -93,83 +96,122 @@ export function lowerConv(step: OpStep, context: Context): Kernel[] {
   const busy = context.software ? 4 : 128;
   const wanted = Math.min(Math.floor(busy / workgroups), Math.floor(turns / 64), c.summed);
   const parts = Math.max(1, wanted, Math.ceil(turns / MAX_TURNS));
-  if (parts === 1) return [convKernel(step, context, c, tile, unrolled, 1, null)];
+  if (parts === 1) return [new ConvKernel(step, context, c, tile, unrolled, 1).write(null)];
   const partials = context.scratch("f32", size(shape) * parts);
-  return [convKernel(step, context, c, tile, unrolled, parts, partials), sumParts(step, context, parts, partials)];
+  const kernel = new ConvKernel(step, context, c, tile, unrolled, parts).write(partials);
+  return [kernel, sumParts(step, context, parts, partials)];
 }
 
-function convKernel(
-  step: OpStep,
-  context: Context,
-  c: Convolution,
-  tile: Tile,
-  unrolled: number,
-  parts: number,
-  partials: BufferPlan | null,
-): Kernel {
-  const shader = new Shader(step.name, context);
-  const [{ shape, dtype }] = step.outputSpecs;
-  const [x, w] = step.inputs;
-  const n = (value: number) => shader.uniform(value);
-  const [rows, columns] = c.target;
-  const grid = [parts, c.batch, c.groups, Math.ceil(c.made / tile.channels), rows, Math.ceil(columns / tile.columns)];
-  const [part, b, g, block, row, strip] = position(shader, grid, tile.lanes);
-  const first = shader.let(`${block} * ${tile.channels}u`, "first");
-  const column = shader.let(`${strip} * ${tile.columns}u`, "column");
-  for (let k = 0; k < tile.channels * tile.columns; k++) shader.add(`var sum${k} = 0.0;`);
-  const made = shader.let(n(c.made), "made");
-  const summed = shader.let(n(c.summed), "summed");
-  const taps = c.kernel[0] * c.kernel[1];
-  const weights = shader.let(
-    `${g} * ${made} * ${summed} * ${n(taps)} + ${first} * ${n(c.madeStride)} + ${n(w.offset)}`,
-    "weights",
-  );
-  const length = n(Math.ceil(c.summed / parts));
-  shader.add(`let end = min((${part} + 1u) * ${length}, ${summed});`);
-  shader.add(`for (var i = ${part} * ${length}; i < end; i++) {`);
-  const height = n(c.source[0]), width = shader.let(n(c.source[1]), "width");
-  shader.add(`let plane = ((${b} * ${n(c.groups)} + ${g}) * ${summed} + i) * ${height};`);
-  shader.add(`for (var u = 0u; u < ${n(c.kernel[0])}; u++) {`);
-  sourceRow(shader, c, row, height);
-  shader.add(`let line = (plane + source_row) * ${width};`);
-  const tapStep = unrolled === c.kernel[1] ? "0u" : "v";
-  if (tapStep === "v") shader.add(`for (var v = 0u; v < ${n(c.kernel[1])}; v++) {`);
-  shader.add(`let tap = ${weights} + i * ${n(c.summedStride)} + u * ${n(c.kernel[1])} + ${tapStep};`);
-  const source = new SourceColumns(shader, c, context.buffer(x.buffer), dtype, { column, width, tap: tapStep });
-  const stride = n(c.madeStride);
-  for (let v = 0; v < unrolled; v++) {
-    const values = Array.from({ length: tile.columns }, (_, j) => source.at(j, v));
-    for (let o = 0; o < tile.channels; o++) {
-      const weight = shader.let(
-        shader.load(context.buffer(w.buffer), dtype, `tap + ${o}u * ${stride} + ${v}u`, 1),
-        "w",
-      );
-      values.forEach((value, j) => {
-        const sum = `sum${o * tile.columns + j}`;
-        shader.add(`${sum} = fma(${weight}, ${value}, ${sum});`);
-      });
+/** The kernel while it is written. */
+class ConvKernel {
+  readonly shader: Shader;
+  readonly n = (value: number): string => this.shader.uniform(value);
+  /** Coordinates of this invocation's tile. */
+  #place: { part: string; b: string; g: string; row: string; first: string; column: string };
+  readonly #made: string;
+  readonly #summed: string;
+  readonly #width: string;
+
+  constructor(
+    readonly step: OpStep,
+    readonly context: Context,
+    readonly c: Convolution,
+    readonly tile: Tile,
+    /** Taps of a filter row that are written out. */
+    readonly taps: number,
+    readonly parts: number,
+  ) {
+    const shader = this.shader = new Shader(step.name, context);
+    const [part, b, g, block, row, strip] = position(shader, this.grid, tile.lanes);
+    const first = shader.let(`${block} * ${tile.channels}u`, "first");
+    const column = shader.let(`${strip} * ${tile.columns}u`, "column");
+    this.#place = { part, b, g, row, first, column };
+    this.#made = shader.let(this.n(c.made), "made");
+    this.#summed = shader.let(this.n(c.summed), "summed");
+    this.#width = shader.let(this.n(c.source[1]), "width");
+  }
+
+  private get grid(): number[] {
+    const { c, tile, parts } = this;
+    const [rows, columns] = c.target;
+    return [parts, c.batch, c.groups, Math.ceil(c.made / tile.channels), rows, Math.ceil(columns / tile.columns)];
+  }
+
+  write(partials: BufferPlan | null): Kernel {
+    const { shader, c, n, parts, tile: { channels, columns, lanes } } = this;
+    for (let k = 0; k < channels * columns; k++) shader.add(`var sum${k} = 0.0;`);
+    const length = n(Math.ceil(c.summed / parts));
+    shader.add(`let end = min((${this.#place.part} + 1u) * ${length}, ${this.#summed});`);
+    shader.add(`for (var i = ${this.#place.part} * ${length}; i < end; i++) {`);
+    this.rowsOfTaps();
+    shader.add("}");
+    this.store(partials);
+    return shader.finish(spread(Math.ceil(this.grid.reduce((p, k) => p * k) / lanes)), [lanes, 1]);
+  }
+
+  /** Loops over the filter's rows and, unless they are written out, over the taps of each. */
+  private rowsOfTaps(): void {
+    const { shader, c, n, taps } = this;
+    const { b, g, row, first } = this.#place;
+    const weights = `${g} * ${this.#made} * ${this.#summed} * ${n(c.kernel[0] * c.kernel[1])} + ` +
+      `${first} * ${n(c.madeStride)} + i * ${n(c.summedStride)}`;
+    const height = n(c.source[0]);
+    shader.add(`let plane = ((${b} * ${n(c.groups)} + ${g}) * ${this.#summed} + i) * ${height};`);
+    shader.add(`let weights = ${weights};`, `for (var u = 0u; u < ${n(c.kernel[0])}; u++) {`);
+    sourceRow(shader, c, row, height);
+    shader.add(`let line = (plane + source_row) * ${this.#width};`);
+    const whole = taps === c.kernel[1];
+    if (!whole) shader.add(`for (var v = 0u; v < ${n(c.kernel[1])}; v++) {`);
+    const v = whole ? "0u" : "v";
+    shader.add(`let tap = weights + u * ${n(c.kernel[1])} + ${v};`);
+    this.products(v);
+    shader.add(whole ? "}" : "} }");
+  }
+
+  /** Adds what some neighbouring taps contribute to the tile. */
+  private products(tap: string): void {
+    const { shader, c, tile, taps, context, step: { inputs: [x, w] } } = this;
+    const source = new SourceColumns(shader, c, context.buffer(x.buffer), x.dtype, {
+      column: this.#place.column,
+      width: this.#width,
+      tap,
+    });
+    const stride = this.n(c.madeStride);
+    for (let v = 0; v < taps; v++) {
+      const values = Array.from({ length: tile.columns }, (_, j) => source.at(j, v));
+      for (let o = 0; o < tile.channels; o++) {
+        const at = `tap + ${o}u * ${stride} + ${v}u`;
+        const weight = shader.let(shader.load(context.buffer(w.buffer), w.dtype, at, 1), "w");
+        values.forEach((value, j) => {
+          const sum = `sum${o * tile.columns + j}`;
+          shader.add(`${sum} = fma(${weight}, ${value}, ${sum});`);
+        });
+      }
     }
   }
-  shader.add(tapStep === "v" ? "} } }" : "} }");
-  const at = (r: string, k: string) =>
-    `(((${b} * ${n(c.groups)} + ${g}) * ${made} + ${r}) * ${n(rows)} + ${row}) * ${n(columns)} + ${k}`;
-  emitTile(shader, step, {
-    rows: tile.channels,
-    columns: tile.columns,
-    sum: (r, k) => `sum${r * tile.columns + k}`,
-    row: first,
-    column,
-    rowEnd: made,
-    columnEnd: n(columns),
-    at,
-    width: partials ? (columns % 4 === 0 ? 4 : 1) : outputWidth(step, context, columns),
-    partial: partials && { buffer: partials, start: `${part} * ${n(size(shape))}` },
-  });
-  return shader.finish(spread(Math.ceil(grid.reduce((p, k) => p * k) / tile.lanes)), [tile.lanes, 1]);
+
+  private store(partials: BufferPlan | null): void {
+    const { shader, step, context, c, n, tile } = this;
+    const { part, b, g, row, first, column } = this.#place;
+    const [rows, columns] = c.target;
+    const channel = `(${b} * ${n(c.groups)} + ${g}) * ${this.#made}`;
+    emitTile(shader, step, {
+      rows: tile.channels,
+      columns: tile.columns,
+      sum: (r, k) => `sum${r * tile.columns + k}`,
+      row: first,
+      column,
+      rowEnd: this.#made,
+      columnEnd: n(columns),
+      at: (r, k) => `((${channel} + ${r}) * ${n(rows)} + ${row}) * ${n(columns)} + ${k}`,
+      width: partials ? (columns % 4 === 0 ? 4 : 1) : outputWidth(step, context, columns),
+      partial: partials && { buffer: partials, start: `${part} * ${n(size(step.outputSpecs[0].shape))}` },
+    });
+  }
 }
 
 /** This invocation's coordinates in a grid; those beyond it end. */
-function position(shader: Shader, grid: readonly number[], lanes: number): string[] {
+export function position(shader: Shader, grid: readonly number[], lanes: number): string[] {
   shader.add(`let invocation = (group.y * groups.x + group.x) * ${lanes}u + local.x;`);
   let rest = "invocation";
   const coordinates = new Array<string>(grid.length);
@@ -207,7 +249,7 @@ class SourceColumns {
     readonly shader: Shader,
     readonly c: Convolution,
     readonly buffer: BufferPlan,
-    readonly dtype: "f32" | "f16" | "i32" | "u32" | "bool",
+    readonly dtype: DType,
     readonly names: { readonly column: string; readonly width: string; readonly tap: string },
   ) {
     const [stride, dilation] = [`${c.stride[1]}u`, `${c.dilation[1]}u`];
@@ -245,110 +287,4 @@ class SourceColumns {
     const right = this.shader.let(place, "right");
     return this.#load(`${right} / ${stride}u`, `${right} < 0x80000000u && ${right} % ${stride}u == 0u`);
   }
-}
-
-/** The kernels of `convFilterGrad`: tiles of output by input channels, all taps of one filter row. */
-export function lowerConvFilterGrad(step: OpStep, context: Context): Kernel[] {
-  const [{ shape }] = step.outputSpecs;
-  if (size(shape) === 0) return [];
-  const { groups } = step.attrs as ConvAttrs;
-  const [filters, perGroup, kernelRows, kernelColumns] = shape;
-  const [, dy] = step.inputs;
-  const [batch, , rows, columns] = dy.shape;
-  const taps = kernelColumns <= UNROLLED ? kernelColumns : 4;
-  const outputs = fit(filters / groups, context.software ? [8, 4, 2, 1] : [4, 2, 1]);
-  const inputs = fit(Math.min(perGroup, Math.max(1, Math.floor(96 / (taps * outputs)))), [4, 2, 1]);
-  const tiles = groups * Math.ceil(filters / groups / outputs) * Math.ceil(perGroup / inputs) * kernelRows *
-    Math.ceil(kernelColumns / taps);
-  const lines = batch * rows;
-  const busy = context.software ? 64 : 4096;
-  const wanted = Math.min(Math.ceil(busy / tiles), Math.ceil((lines * columns) / 64), lines);
-  const parts = Math.max(1, wanted, Math.ceil((lines * (columns + 1)) / MAX_TURNS));
-  const tile = { outputs, inputs, taps };
-  if (parts === 1) return [filterKernel(step, context, tile, 1, null)];
-  const partials = context.scratch("f32", size(shape) * parts);
-  return [filterKernel(step, context, tile, parts, partials), sumParts(step, context, parts, partials)];
-}
-
-function filterKernel(
-  step: OpStep,
-  context: Context,
-  tile: { readonly outputs: number; readonly inputs: number; readonly taps: number },
-  parts: number,
-  partials: BufferPlan | null,
-): Kernel {
-  const { stride, padding, dilation, groups } = step.attrs as ConvAttrs;
-  const [{ shape, dtype }] = step.outputSpecs;
-  const [filters, perGroup, kernelRows, kernelColumns] = shape;
-  const [x, dy] = step.inputs;
-  const [batch, channels, height, width] = x.shape;
-  const [, , rows, columns] = dy.shape;
-  const lanes = context.software ? 8 : 64;
-  const shader = new Shader(step.name, context);
-  const n = (value: number) => shader.uniform(value);
-  const perBlock = filters / groups;
-  const grid = [
-    parts,
-    groups,
-    Math.ceil(perBlock / tile.outputs),
-    Math.ceil(perGroup / tile.inputs),
-    kernelRows,
-    Math.ceil(kernelColumns / tile.taps),
-  ];
-  const [part, g, blockO, blockI, u, blockV] = position(shader, grid, lanes);
-  const o = shader.let(`${blockO} * ${tile.outputs}u`, "o");
-  const i = shader.let(`${blockI} * ${tile.inputs}u`, "i");
-  const v = shader.let(`${blockV} * ${tile.taps}u`, "v");
-  const names: string[] = [];
-  for (let k = 0; k < tile.outputs * tile.inputs * tile.taps; k++) {
-    names.push(`sum${k}`);
-    shader.add(`var sum${k} = 0.0;`);
-  }
-  const lines = n(batch * rows), length = n(Math.ceil((batch * rows) / parts));
-  shader.add(`let end = min((${part} + 1u) * ${length}, ${lines});`);
-  shader.add(`for (var line = ${part} * ${length}; line < end; line++) {`);
-  shader.add(`let b = line / ${n(rows)};`, `let p = line % ${n(rows)};`);
-  shader.add(`let row = p * ${n(stride[0])} + ${u} * ${n(dilation[0])} - ${n(padding[0][0])};`);
-  shader.add(`if (row >= ${n(height)}) { continue; }`);
-  const planeX = n(height * width), planeY = n(rows * columns);
-  shader.add(`let from_y = (b * ${n(filters)} + ${g} * ${n(perBlock)} + ${o}) * ${planeY} + p * ${n(columns)};`);
-  shader.add(`let from_x = (b * ${n(channels)} + ${g} * ${n(perGroup)} + ${i}) * ${planeX} + row * ${n(width)};`);
-  shader.add(`for (var q = 0u; q < ${n(columns)}; q++) {`);
-  const ys = Array.from(
-    { length: tile.outputs },
-    (_, k) => shader.let(shader.load(context.buffer(dy.buffer), dtype, `from_y + ${k}u * ${planeY} + q`, 1), "y"),
-  );
-  const first = shader.let(`q * ${n(stride[1])} + ${v} * ${n(dilation[1])} - ${n(padding[1][0])}`, "first");
-  const edge = n(width), step1 = n(dilation[1]);
-  for (let t = 0; t < tile.taps; t++) {
-    const at = shader.let(`${first} + ${t}u * ${step1}`, "at");
-    const inside = shader.let(`${at} < ${edge}`, "inside");
-    const safe = shader.let(`from_x + select(0u, ${at}, ${inside})`, "safe");
-    for (let k = 0; k < tile.inputs; k++) {
-      const value = shader.load(context.buffer(x.buffer), dtype, `${safe} + ${k}u * ${planeX}`, 1);
-      const name = shader.let(`select(0.0, ${value}, ${inside})`, "x");
-      ys.forEach((y, m) => {
-        const sum = names[(m * tile.inputs + k) * tile.taps + t];
-        shader.add(`${sum} = fma(${y}, ${name}, ${sum});`);
-      });
-    }
-  }
-  shader.add("} }");
-  const count = shader.let(n(perBlock), "count");
-  for (let m = 0; m < tile.outputs; m++) {
-    for (let k = 0; k < tile.inputs; k++) {
-      shader.add(`if (${o} + ${m}u < ${count} && ${i} + ${k}u < ${n(perGroup)}) {`);
-      const filter = `((${g} * ${count} + ${o} + ${m}u) * ${n(perGroup)} + ${i} + ${k}u) * ${n(kernelRows)} + ${u}`;
-      const at = shader.let(`(${filter}) * ${n(kernelColumns)} + ${v}`, "at");
-      for (let t = 0; t < tile.taps; t++) {
-        const sum = names[(m * tile.inputs + k) * tile.taps + t];
-        const target = partials ?? context.buffer(step.outputs[0]);
-        const place = partials ? `${part} * ${n(size(shape))} + ${at} + ${t}u` : `${at} + ${t}u`;
-        const store = shader.store(target, partials ? "f32" : dtype, place, sum, 1);
-        shader.add(kernelColumns % tile.taps === 0 ? store : `if (${v} + ${t}u < ${n(kernelColumns)}) { ${store} }`);
-      }
-      shader.add("}");
-    }
-  }
-  return shader.finish(spread(Math.ceil(grid.reduce((p, k) => p * k) / lanes)), [lanes, 1]);
 }

@@ -11,8 +11,9 @@ import type { DType } from "../../core/dtype.ts";
 import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import { mergeAxes } from "../../core/layout.ts";
-import { emitTile, outputWidth, sumParts } from "./epilogue.ts";
-import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
+import { sumParts } from "./epilogue.ts";
+import { tileKernel } from "./matmul_tile.ts";
+import { type Context, type Kernel, MAX_TURNS } from "./shader.ts";
 
 /** Rows and columns of an invocation's tile, and invocations along both in a workgroup. */
 export interface Tile {
@@ -23,7 +24,7 @@ export interface Tile {
 }
 
 /** One operand as the kernel reads it: (batch coordinates, i, j), with j along k for A and along n for B. */
-interface Side {
+export interface Side {
   readonly buffer: BufferPlan;
   readonly dtype: DType;
   readonly offset: number;
@@ -36,7 +37,7 @@ interface Side {
 }
 
 /** A product with its axes merged. */
-interface Product {
+export interface Product {
   readonly m: number;
   readonly n: number;
   readonly k: number;
@@ -130,7 +131,9 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const [first, ...others] = candidateTiles(product, context.software);
   const parts = partsOf(product, first, context.software);
   const partials = parts > 1 ? context.scratch("f32", size(shape) * parts) : null;
-  const target = partials ?? (step.epilogue ? null : context.buffer(step.outputs[0]));
+  // without a map after it the output is a single part of itself, so that both cases share a text
+  const plain = !step.epilogue && step.outputSpecs[0].dtype === "f32";
+  const target = partials ?? (plain ? context.buffer(step.outputs[0]) : null);
   const make = (tile: Tile) => tileKernel(step, context, product, tile, parts, target);
   const kernel = make(first);
   const tuning = kernel.loops.length > 0 || others.length === 0 ? undefined : {
@@ -139,141 +142,4 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
     others: others.map((tile) => () => make(tile)),
   };
   return [{ ...kernel, tuning }, ...partials ? [sumParts(step, context, parts, partials)] : []];
-}
-
-/** Reads one operand's part of a tile: `count` places across, some along k. */
-class TileReader {
-  /** First elements of the rows that are read along k, or of the only row that is read across. */
-  readonly #starts: string[];
-  readonly #across: string;
-  readonly #along: string;
-  readonly #fours: boolean;
-
-  /** Writes what does not change along k. `base` is the matrix's first element, `first` the tile's first place. */
-  constructor(readonly shader: Shader, readonly side: Side, base: string, first: string, readonly count: number) {
-    const { four, across, along } = side;
-    this.#fours = four === "along" || (four === "across" && count % 4 === 0);
-    this.#across = this.#fours && four === "across" ? "" : ` * ${shader.let(shader.uniform(across), "s")}`;
-    this.#along = four === "along" ? "" : ` * ${shader.let(shader.uniform(along), "s")}`;
-    this.#starts = this.#across === ""
-      ? [shader.let(`${base} + ${first}`, "start")]
-      : Array.from({ length: count }, (_, i) => shader.let(`${base} + (${first} + ${i}u)${this.#across}`, "start"));
-  }
-
-  /** Statements that load `step` places from `k` on; returns the scalar at each place across and along. */
-  load(k: string, step: number): string[][] {
-    const { shader, count, side: { four } } = this;
-    const values = Array.from({ length: count }, () => new Array<string>(step));
-    const along = Array.from(
-      { length: step },
-      (_, p) => this.#along === "" ? `${k} + ${p}u` : shader.let(`(${k} + ${p}u)${this.#along}`, "p"),
-    );
-    const lanes = [0, 1, 2, 3];
-    if (!this.#fours) {
-      for (let i = 0; i < count; i++) along.forEach((at, p) => values[i][p] = this.#read(this.#starts[i], at, 1));
-    } else if (four === "along") {
-      for (let i = 0; i < count; i++) {
-        const name = this.#read(this.#starts[i], k, 4);
-        for (const lane of lanes) values[i][lane] = `${name}[${lane}]`;
-      }
-    } else {
-      for (let i = 0; i < count; i += 4) {
-        along.forEach((at, p) => {
-          const name = this.#read(this.#starts[0], `${at} + ${i}u`, 4);
-          for (const lane of lanes) values[i + lane][p] = `${name}[${lane}]`;
-        });
-      }
-    }
-    return values;
-  }
-
-  #read(start: string, at: string, width: 1 | 4): string {
-    const { buffer, dtype } = this.side;
-    return this.shader.let(this.shader.load(buffer, dtype, `${start} + ${at}`, width), "x");
-  }
-}
-
-/** Four scalars as a vector; the very vector where they are its lanes. */
-function vectorOf(scalars: readonly string[]): string {
-  const [whole] = scalars[0].split("[");
-  return scalars.every((scalar, lane) => scalar === `${whole}[${lane}]`) ? whole : `vec4f(${scalars.join(", ")})`;
-}
-
-/** The kernel that computes tiles; part sums go to `partials`. */
-function tileKernel(
-  step: OpStep,
-  context: Context,
-  product: Product,
-  tile: Tile,
-  parts: number,
-  partials: BufferPlan | null,
-): Kernel {
-  const { m, n, k, batch, a, b, step: turn } = product;
-  const { rows, columns, down, across } = tile;
-  const shader = new Shader(step.name, context);
-  const grid = [parts, size(batch), Math.ceil(m / (rows * down)), Math.ceil(n / (columns * across))];
-  const [M, N, K] = [m, n, k].map((value) => shader.let(shader.uniform(value), "size"));
-  shader.add("let workgroup = group.y * groups.x + group.x;");
-  const sizes = grid.map((value) => shader.uniform(value));
-  shader.add(`let tile_column = workgroup % ${sizes[3]};`, `let tile_row = workgroup / ${sizes[3]} % ${sizes[2]};`);
-  shader.add(`let matrix = workgroup / (${sizes[3]} * ${sizes[2]}) % ${sizes[1]};`);
-  shader.add(`let part = workgroup / (${sizes[3]} * ${sizes[2]} * ${sizes[1]});`);
-  // workgroups beyond the last part have nothing to do
-  shader.add(`if (part >= ${sizes[0]}) { return; }`);
-  const lanes = shader.let(shader.uniform(across), "lanes");
-  shader.add(`let row = (tile_row * (${down * across}u / ${lanes}) + local.x / ${lanes}) * ${rows}u;`);
-  shader.add(`let column = (tile_column * ${lanes} + local.x % ${lanes}) * ${columns}u;`);
-  const coordinates = matrixOf(shader, batch);
-  const baseA = shader.let(matrixAt(shader, coordinates, a), "base");
-  const baseB = shader.let(matrixAt(shader, coordinates, b), "base");
-  const left = new TileReader(shader, a, baseA, "row", rows);
-  const right = new TileReader(shader, b, baseB, "column", columns);
-  const fragments = columns / 4;
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < fragments; j++) shader.add(`var sum${i}_${j} = vec4f(0.0);`);
-  }
-  const length = shader.uniform(Math.ceil(k / turn / parts) * turn);
-  shader.add(`let k_end = min((part + 1u) * ${length}, ${K});`);
-  shader.add(`for (var k = part * ${length}; k < k_end; k += ${turn}u) {`);
-  const as = left.load("k", turn), bs = right.load("k", turn);
-  for (let p = 0; p < turn; p++) {
-    for (let j = 0; j < fragments; j++) {
-      const vector = shader.let(vectorOf([0, 1, 2, 3].map((lane) => bs[4 * j + lane][p])), "y");
-      for (let i = 0; i < rows; i++) shader.add(`sum${i}_${j} = fma(vec4f(${as[i][p]}), ${vector}, sum${i}_${j});`);
-    }
-  }
-  shader.add("}");
-  emitTile(shader, step, {
-    rows,
-    columns,
-    sum: (i, j) => `sum${i}_${j >> 2}[${j & 3}]`,
-    sums: (i, j) => `sum${i}_${j / 4}`,
-    row: "row",
-    column: "column",
-    rowEnd: M,
-    columnEnd: N,
-    at: (r, c) => `(matrix * ${M} + ${r}) * ${N} + ${c}`,
-    width: partials ? (n % 4 === 0 ? 4 : 1) : outputWidth(step, context, n),
-    partial: partials && { buffer: partials, start: `part * ${shader.uniform(size(batch) * m * n)}` },
-  });
-  return shader.finish(spread(grid.reduce((x, y) => x * y)), [across * down, 1]);
-}
-
-/** Coordinates along the batch axes of this workgroup's matrix. */
-function matrixOf(shader: Shader, batch: readonly number[]): string[] {
-  const coordinates = new Array<string>(batch.length);
-  let rest = "matrix";
-  for (let axis = batch.length - 1; axis > 0; axis--) {
-    const n = shader.uniform(batch[axis]);
-    coordinates[axis] = shader.let(`${rest} % ${n}`, "c");
-    rest = shader.let(`${rest} / ${n}`, "q");
-  }
-  if (batch.length > 0) coordinates[0] = rest;
-  return coordinates;
-}
-
-/** First element of an operand's matrix. */
-function matrixAt(shader: Shader, coordinates: readonly string[], { batch, offset }: Side): string {
-  const terms = coordinates.map((c, axis) => `${c} * ${shader.uniform(batch[axis])}`);
-  return [...terms, shader.uniform(offset)].join(" + ");
 }

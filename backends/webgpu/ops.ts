@@ -5,7 +5,8 @@
  */
 import type { OpStep } from "../../core/program.ts";
 import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
-import { lowerConv, lowerConvFilterGrad } from "./conv.ts";
+import { lowerConv } from "./conv.ts";
+import { lowerConvFilterGrad } from "./conv_filter.ts";
 import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
 import { lowerMaxPool, lowerMaxPoolIndices, lowerSumPool, lowerSumPoolGrad } from "./pool.ts";
