@@ -4,12 +4,14 @@
  *
  * @module
  */
-import type { Contestant } from "./contestant.ts";
+import type { Column, Contestant } from "./contestant.ts";
 import type { Workload } from "./workloads.ts";
 
 /** Someone's part in a contest. */
 export interface Entry {
   readonly title: string;
+  /** The column of the speed table that it competes for, if any. */
+  readonly column: Column | null;
   /** Who runs it, or the reason why nobody does. */
   readonly contestant: Contestant | string;
   readonly workload: Workload;
@@ -18,10 +20,11 @@ export interface Entry {
 /** How an entry fared. */
 export interface Outcome {
   readonly title: string;
+  readonly column: Column | null;
   /** Milliseconds; null if it did not run. */
   readonly median: number | null;
   readonly fastest: number | null;
-  /** Milliseconds from the request to the first result: compilation, and as many runs as `values` takes. */
+  /** Milliseconds that the first run took, compilation included. */
   readonly first: number | null;
   readonly runs: number;
   /** How far its values are from the first entry's, relative to the largest. */
@@ -66,6 +69,7 @@ export async function contest(entries: readonly Entry[], options: ContestOptions
     const sorted = [...times].sort((a, b) => a - b), done = reason === null && sorted.length > 0;
     return {
       title: entry.title,
+      column: entry.column,
       median: done ? median(sorted) : null,
       fastest: done ? sorted[0] : null,
       first: done ? first : null,
@@ -85,9 +89,7 @@ async function warmUp(
   const absent = { entry, contestant: null, first: 0, difference: 0, times: [], share: 0, values: null };
   if (typeof contestant === "string") return { ...absent, reason: contestant };
   try {
-    const start = performance.now();
-    const values = await contestant.prepare(workload);
-    const first = performance.now() - start;
+    const { values, first } = await contestant.prepare(workload);
     const difference = reference ? relativeDifference(values, reference) : 0;
     if (!(difference <= workload.tolerance)) throw new Error(`its result differs by ${difference.toExponential(1)}`);
     const [one] = await contestant.run(1);

@@ -2,9 +2,9 @@
  * A library in a process of its own, which does one workload at a time and says how long it took.
  *
  * ```text
- *  parent ──> {"prepare": workload} ──> {"values": [...]}     from the first run, for comparison
- *         ──> {"run": 3} ─────────────> {"times": [...]}      milliseconds
- *                                       {"error": "..."}      where it does not work
+ *  parent ──> {"prepare": workload} ──> {"values": [...], "first": 812}     for comparison; how long the first run took
+ *         ──> {"run": 3} ─────────────> {"times": [...]}                    milliseconds of each
+ *                                       {"error": "..."}                    where it does not work
  * ```
  * The first line that comes back is `{"description": "..."}`. This file is the process too, for libraries in
  * JavaScript: `contestant.ts <library> <options>`. For PyTorch it is `libraries/pytorch.py`.
@@ -22,13 +22,18 @@ export type Request = { readonly prepare: Workload } | { readonly run: number };
 export interface Answer {
   readonly description?: string;
   readonly values?: readonly number[];
+  readonly first?: number;
   readonly times?: readonly number[];
   readonly error?: string;
 }
 
+/** Columns of the speed table. Several settings may compete for one of them. */
+export type Column = "Tenon" | "Tenon, 1 thread" | "TensorFlow.js" | "jax-js" | "PyTorch";
+
 /** Which library, how it is set up, and what its rows are called. */
 export interface ContestantSpec extends LibraryOptions {
   readonly title: string;
+  readonly column: Column;
   readonly library: LibraryName | "pytorch";
   /** Threads of the BLAS library under PyTorch, where they differ from PyTorch's own. */
   readonly blasThreads?: number;
@@ -76,9 +81,10 @@ export class Contestant implements AsyncDisposable {
     }
   }
 
-  /** Gets ready for `workload` and returns what the first run of it gave. */
-  async prepare(workload: Workload): Promise<readonly number[]> {
-    return (await this.#ask({ prepare: workload })).values!;
+  /** Gets ready for `workload` and runs it once: what it gave, and how many milliseconds it took. */
+  async prepare(workload: Workload): Promise<{ readonly values: readonly number[]; readonly first: number }> {
+    const { values, first } = await this.#ask({ prepare: workload });
+    return { values: values!, first: first! };
   }
 
   /** Milliseconds that each of so many runs took. */
@@ -155,7 +161,8 @@ async function serve(name: LibraryName, options: LibraryOptions): Promise<void> 
           job?.dispose();
           job = undefined;
           job = await library.prepare(request.prepare);
-          answer({ values: sample(await job.values()) });
+          const start = performance.now(), values = sample(await job.values());
+          answer({ values, first: job.first ?? performance.now() - start });
         } else {
           answer({ times: await time(job!, request.run) });
         }

@@ -9,12 +9,12 @@
  *
  * @module
  */
-import { contest, type Entry, type Outcome } from "./contest.ts";
+import { contest, type Entry } from "./contest.ts";
 import type { ContestantSpec } from "./contestant.ts";
-import { best, CONTESTANTS, Lineup } from "./lineup.ts";
+import { CONTESTANTS, Lineup } from "./lineup.ts";
 import { machine } from "./machine.ts";
 import { type BenchOptions, type Device, readOptions, report } from "./options.ts";
-import type { Contest } from "./summary.ts";
+import { best, type Contest } from "./summary.ts";
 import { milliseconds, render, type Table, times } from "./table.ts";
 import { type GptStyle, gptWorkload } from "./workloads.ts";
 
@@ -23,6 +23,8 @@ interface Way {
   readonly spec: ContestantSpec;
   readonly title: string;
   readonly style: GptStyle;
+  /** Whether it may stand for its library in the speed table. */
+  readonly counts: boolean;
 }
 
 /** The ways of one library; Tenon's compiled step comes first. */
@@ -31,37 +33,43 @@ function waysOf(spec: ContestantSpec): readonly Way[] {
   switch (library) {
     case "tenon":
       return [
-        { spec, title, style: "compiled" },
-        { spec, title: title.replace("Tenon", "Tenon eager"), style: "eager" },
+        { spec, title, style: "compiled", counts: true },
+        { spec, title: title.replace("Tenon", "Tenon eager"), style: "eager", counts: false },
       ];
     case "tfjs":
       return [
-        { spec, title: `${title}, tuned`, style: "tuned" },
-        { spec, title: `${title}, as written`, style: "as written" },
+        { spec, title: `${title}, tuned`, style: "tuned", counts: true },
+        { spec, title: `${title}, as written`, style: "as written", counts: true },
       ];
     case "jaxjs":
-      return [{ spec, title: `${title}, jit`, style: "compiled" }];
+      return [{ spec, title: `${title}, jit`, style: "compiled", counts: true }];
     case "pytorch":
-      return [{ spec, title, style: "eager" }];
+      return [{ spec, title, style: "eager", counts: true }];
   }
 }
 
 /** Times the step on one device. */
-export async function timeGpt(device: Device, options: BenchOptions): Promise<{ contest: Contest; table: Table }> {
+export async function timeGpt(device: Device, options: BenchOptions): Promise<Contest> {
   await using lineup = new Lineup();
   const entries: Entry[] = [];
-  for (const { spec, title, style } of CONTESTANTS[device].flatMap(waysOf)) {
+  for (const { spec, title, style, counts } of CONTESTANTS[device].flatMap(waysOf)) {
     report(`${device}: gpt step, ${title}`);
     const workload = gptWorkload(style);
     // TensorFlow.js on WebGPU overwrites uniforms of work that it has batched but not submitted: its losses are a bit off.
     const tolerance = spec.library === "tfjs" && device === "webgpu" ? 5 * workload.tolerance : workload.tolerance;
-    entries.push({ title, contestant: await lineup.start(spec, options), workload: { ...workload, tolerance } });
+    entries.push({
+      title,
+      column: counts ? spec.column : null,
+      contestant: await lineup.start(spec, options),
+      workload: { ...workload, tolerance },
+    });
   }
   const outcomes = await contest(entries, options);
-  return { contest: { name: "gpt training step", outcomes }, table: tableOf(device, outcomes, lineup) };
+  return { device, name: "GPT training step", outcomes, descriptions: lineup.descriptions };
 }
 
-function tableOf(device: Device, outcomes: readonly Outcome[], lineup: Lineup): Table {
+/** Every way to run the step, with what its first steps took. */
+export function detail({ device, outcomes, descriptions }: Contest): Table {
   const own = outcomes[0].median;
   const rows = outcomes.map(({ title, median, fastest, first, runs }) => [
     title,
@@ -69,19 +77,19 @@ function tableOf(device: Device, outcomes: readonly Outcome[], lineup: Lineup): 
       ? ["not here", "", "", "", ""]
       : [milliseconds(median), own ? times(median / own) : "", milliseconds(fastest), milliseconds(first), `${runs}`]),
   ]);
-  const pytorch = best(outcomes, "PyTorch")?.title;
+  const pytorch = best(outcomes, "PyTorch");
   return {
     title: `GPT training step, ${device}`,
-    columns: ["", "median", `of ${outcomes[0].title}`, "fastest", "first 3 steps", "steps"],
+    columns: ["", "median", `of ${outcomes[0].title}`, "fastest", "first step", "steps"],
     rows,
     notes: [
       machine(),
-      [...lineup.descriptions].sort().join("; "),
+      [...descriptions].sort().join("; "),
       ...outcomes.filter(({ reason }) => reason !== null).map(({ title, reason }) => `${title}: not here: ${reason}.`),
-      "First 3 steps: from the weights on, compilation included.",
+      "First step: compilation included.",
       ...outcomes.filter(({ difference }) => difference > 1e-3)
         .map(({ title, difference }) => `${title}: its losses differ by ${difference.toExponential(1)}.`),
-      ...(pytorch === undefined ? [] : [`PyTorch's best setting here: ${pytorch}.`]),
+      ...(pytorch?.median ? [`The best setting for PyTorch here: ${pytorch.title}.`] : []),
     ],
   };
 }
@@ -89,6 +97,6 @@ function tableOf(device: Device, outcomes: readonly Outcome[], lineup: Lineup): 
 if (import.meta.main) {
   const options = readOptions("deno run -A bench/gpt_bench.ts: times a GPT's training step beside its peers");
   for (const device of options.devices) {
-    if (device !== "cpu") console.log(render((await timeGpt(device, options)).table, options.format));
+    if (device !== "cpu") console.log(render(detail(await timeGpt(device, options)), options.format));
   }
 }

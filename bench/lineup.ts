@@ -4,47 +4,48 @@
  * @module
  */
 import { Contestant, type ContestantSpec } from "./contestant.ts";
-import type { Entry, Outcome } from "./contest.ts";
+import type { Entry } from "./contest.ts";
 import { type BenchOptions, type Device, report } from "./options.ts";
 
 /** Threads that make use of the machine; PyTorch, jax-js and Tenon take as many by themselves. */
 export const THREADS = Math.max(1, navigator.hardwareConcurrency);
 
-const tenon = (title: string, backend: string, threads?: number): ContestantSpec => ({
-  title,
-  library: "tenon",
+const tfjs = (backend: string): ContestantSpec => ({
+  title: "TensorFlow.js",
+  column: "TensorFlow.js",
+  library: "tfjs",
   backend,
-  threads,
 });
 
-const tfjs = (backend: string): ContestantSpec => ({ title: "TensorFlow.js", library: "tfjs", backend });
+const jaxjs = (backend: string): ContestantSpec => ({ title: "jax-js", column: "jax-js", library: "jaxjs", backend });
 
-const jaxjs = (backend: string): ContestantSpec => ({ title: "jax-js", library: "jaxjs", backend });
-
-/** PyTorch's settings; the best of them counts. */
-const pytorch: readonly ContestantSpec[] = [
-  { title: "PyTorch, 1 thread", library: "pytorch", backend: "cpu", threads: 1 },
-  { title: `PyTorch, ${THREADS} threads`, library: "pytorch", backend: "cpu", threads: THREADS },
-  {
-    title: `PyTorch, ${THREADS} threads, BLAS 1`,
-    library: "pytorch",
-    backend: "cpu",
-    threads: THREADS,
-    blasThreads: 1,
-  },
-];
+const pytorch = (title: string, threads: number, blasThreads?: number): ContestantSpec => ({
+  title: `PyTorch, ${title}`,
+  column: "PyTorch",
+  library: "pytorch",
+  backend: "cpu",
+  threads,
+  blasThreads,
+});
 
 /** Tenon as it comes is always the first: the others are held to it. */
 export const CONTESTANTS: Readonly<Record<Device, readonly ContestantSpec[]>> = {
   wasm: [
-    tenon(`Tenon, ${THREADS} threads`, "wasm", THREADS),
-    tenon("Tenon, 1 thread", "wasm", 1),
+    { title: `Tenon, ${THREADS} threads`, column: "Tenon", library: "tenon", backend: "wasm", threads: THREADS },
+    { title: "Tenon, 1 thread", column: "Tenon, 1 thread", library: "tenon", backend: "wasm", threads: 1 },
     tfjs("wasm"),
     jaxjs("wasm"),
-    ...pytorch,
+    pytorch("1 thread", 1),
+    pytorch(`${THREADS} threads`, THREADS),
+    pytorch(`${THREADS} threads, BLAS 1`, THREADS, 1),
   ],
-  webgpu: [tenon("Tenon", "webgpu"), tfjs("webgpu"), jaxjs("webgpu")],
-  cpu: [tenon("Tenon", "cpu"), tfjs("cpu")], // that of jax-js is for debugging: seconds for a small matmul
+  webgpu: [
+    { title: "Tenon", column: "Tenon", library: "tenon", backend: "webgpu" },
+    tfjs("webgpu"),
+    jaxjs("webgpu"),
+  ],
+  // The CPU device of jax-js is for debugging: it takes seconds for a small matmul.
+  cpu: [{ title: "Tenon", column: "Tenon", library: "tenon", backend: "cpu" }, tfjs("cpu")],
 };
 
 /** Processes that are alive together. */
@@ -70,11 +71,4 @@ export class Lineup implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#started.map((contestant) => contestant[Symbol.asyncDispose]()));
   }
-}
-
-/** The fastest of the outcomes whose titles begin with `title`; the first if none ran. */
-export function best(outcomes: readonly Outcome[], title: string): Outcome | undefined {
-  const candidates = outcomes.filter((outcome) => outcome.title.startsWith(title));
-  const time = ({ median }: Outcome) => median ?? Infinity;
-  return candidates.reduce<Outcome | undefined>((a, b) => a && time(a) <= time(b) ? a : b, undefined);
 }

@@ -8,11 +8,11 @@
  *
  * @module
  */
-import { contest } from "./contest.ts";
+import { contest, type Entry } from "./contest.ts";
 import { CONTESTANTS, Lineup } from "./lineup.ts";
 import { type BenchOptions, type Device, readOptions, report } from "./options.ts";
 import { type Contest, summarize } from "./summary.ts";
-import { render, type Table } from "./table.ts";
+import { render } from "./table.ts";
 import { type OpWorkload, opWorkloads } from "./workloads.ts";
 
 /** The ops that a device is timed on; loops in plain JavaScript are not made for large ones. */
@@ -21,22 +21,24 @@ export function opsFor(device: Device, filter: string): readonly OpWorkload[] {
 }
 
 /** Runs the contests of one device. */
-export async function timeOps(device: Device, options: BenchOptions): Promise<Table> {
+export async function timeOps(device: Device, options: BenchOptions): Promise<Contest[]> {
   await using lineup = new Lineup();
-  const runners = [];
+  const runners: Omit<Entry, "workload">[] = [];
   for (const spec of CONTESTANTS[device]) {
-    runners.push({ title: spec.title, contestant: await lineup.start(spec, options) });
+    runners.push({ title: spec.title, column: spec.column, contestant: await lineup.start(spec, options) });
   }
   const contests: Contest[] = [];
   for (const workload of opsFor(device, options.filter)) {
     report(`${device}: ${workload.name}`);
     const outcomes = await contest(runners.map((runner) => ({ ...runner, workload })), options);
-    contests.push({ name: workload.name, outcomes });
+    contests.push({ device, name: workload.name, outcomes, descriptions: lineup.descriptions });
   }
-  return summarize(device, contests, lineup);
+  return contests;
 }
 
 if (import.meta.main) {
   const options = readOptions("deno run -A bench/ops.ts: times single ops beside their peers");
-  for (const device of options.devices) console.log(render(await timeOps(device, options), options.format));
+  const contests: Contest[] = [];
+  for (const device of options.devices) contests.push(...await timeOps(device, options));
+  console.log(render(summarize(contests), options.format));
 }

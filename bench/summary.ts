@@ -4,55 +4,70 @@
  * @module
  */
 import type { Outcome } from "./contest.ts";
-import { best, CONTESTANTS, type Lineup } from "./lineup.ts";
+import type { Column } from "./contestant.ts";
+import { THREADS } from "./lineup.ts";
 import { machine } from "./machine.ts";
 import type { Device } from "./options.ts";
 import { milliseconds, type Table, times } from "./table.ts";
 
 /** How everyone fared at one piece of work. */
 export interface Contest {
+  readonly device: Device;
   readonly name: string;
   readonly outcomes: readonly Outcome[];
+  /** What the libraries that took part say of themselves. */
+  readonly descriptions: ReadonlySet<string>;
 }
 
-const TITLES: Readonly<Record<Device, string>> = { wasm: "WebAssembly", webgpu: "WebGPU", cpu: "Plain JavaScript" };
+const DEVICES: Readonly<Record<Device, string>> = { wasm: "WASM", webgpu: "WebGPU", cpu: "JavaScript" };
 
-/** The table of one device. */
-export function summarize(device: Device, contests: readonly Contest[], lineup: Lineup): Table {
-  const columns = [...new Set(CONTESTANTS[device].map(({ title }) => title.startsWith("PyTorch") ? "PyTorch" : title))];
-  const rows = contests.map(({ name, outcomes }) => {
-    const own = best(outcomes, columns[0])?.median ?? null;
-    return [name, ...columns.map((column) => cell(best(outcomes, column), own))];
+const COLUMNS: readonly Column[] = ["Tenon", "Tenon, 1 thread", "TensorFlow.js", "jax-js", "PyTorch"];
+
+/** The fastest of the outcomes that compete for `column`; the first if none ran. */
+export function best(outcomes: readonly Outcome[], column: Column): Outcome | undefined {
+  const time = ({ median }: Outcome) => median ?? Infinity;
+  const candidates = outcomes.filter((outcome) => outcome.column === column);
+  return candidates.reduce<Outcome | undefined>((a, b) => a && time(a) <= time(b) ? a : b, undefined);
+}
+
+/** The table of all that was timed. */
+export function summarize(contests: readonly Contest[]): Table {
+  const columns = COLUMNS.filter((column) => contests.some(({ outcomes }) => best(outcomes, column)));
+  const rows = contests.map(({ device, name, outcomes }) => {
+    const own = best(outcomes, "Tenon")?.median ?? null;
+    return [`${DEVICES[device]}: ${name}`, ...columns.map((column) => cell(best(outcomes, column), own))];
   });
+  const descriptions = new Set(contests.flatMap(({ descriptions }) => [...descriptions]));
   return {
-    title: TITLES[device],
+    title: "Speed",
     columns: ["", ...columns],
     rows,
     notes: [
+      `Medians; in brackets, how many times as long as Tenon (on WASM with ${THREADS} threads) it takes.`,
+      ...(columns.includes("PyTorch") ? ["PyTorch: the best of its settings for threads."] : []),
       machine(),
-      [...lineup.descriptions].sort().join("; "),
-      `Medians. In brackets: how many times as long as ${columns[0]} it takes.`,
-      ...(device === "wasm" ? ["PyTorch: the best of its settings for threads."] : []),
+      [...descriptions].sort().join("; "),
       ...absences(contests),
     ],
   };
 }
 
 function cell(outcome: Outcome | undefined, own: number | null): string {
-  if (outcome === undefined || outcome.median === null) return "not here";
+  if (outcome === undefined) return "";
+  if (outcome.median === null) return "not here";
   const time = milliseconds(outcome.median);
-  return own === null || outcome.median === own ? time : `${time} (${times(outcome.median / own)})`;
+  return own === null || outcome.column === "Tenon" ? time : `${time} (${times(outcome.median / own)})`;
 }
 
 /** What did not run, and why; the same reason once. */
 function absences(contests: readonly Contest[]): string[] {
   const missing = new Map<string, string[]>();
-  for (const { name, outcomes } of contests) {
+  for (const { device, name, outcomes } of contests) {
     for (const { title, reason } of outcomes) {
       if (reason === null) continue;
-      const key = `${title}: not here: ${reason}`;
+      const key = `${DEVICES[device]}, ${title}: not here: ${reason}`;
       missing.set(key, [...missing.get(key) ?? [], name]);
     }
   }
-  return [...missing].map(([key, names]) => names.length === contests.length ? key : `${key} (${names.join(", ")})`);
+  return [...missing].map(([key, names]) => `${key} (${names.join(", ")})`);
 }

@@ -38,6 +38,10 @@ def sample(values):
     return values[:: max(1, math.ceil(len(values) / 499))].tolist()
 
 
+def since(start):
+    return (time.perf_counter() - start) * 1e3
+
+
 OPS = {
     "matmul": lambda a, b: a @ b,
     "conv": lambda x, w: F.conv2d(x, w, padding=1),
@@ -56,8 +60,10 @@ def op_job(work):
     inputs = [uniform(shape, i + 1, work["scale"]) for i, shape in enumerate(work["shapes"])]
 
     def values():
+        start = time.perf_counter()
         with torch.no_grad():
-            return sample(f(*inputs).flatten())
+            output = f(*inputs)
+        return {"values": sample(output.flatten()), "first": since(start)}
 
     def run():
         with torch.no_grad():
@@ -111,7 +117,13 @@ def gpt_job(work):
         optimizer.step()
         return loss.item()
 
-    return lambda: [run() for _ in range(3)], run
+    def values():
+        start = time.perf_counter()
+        losses = [run()]
+        first = since(start)
+        return {"values": losses + [run(), run()], "first": first}
+
+    return values, run
 
 
 def blas_path():
@@ -133,13 +145,13 @@ def main():
             if "prepare" in request:
                 work = request["prepare"]
                 values, run = op_job(work) if work["kind"] == "op" else gpt_job(work)
-                answer = {"values": values()}
+                answer = values()
             else:
                 answer = {"times": []}
                 for _ in range(request["run"]):
                     start = time.perf_counter()
                     run()
-                    answer["times"].append((time.perf_counter() - start) * 1e3)
+                    answer["times"].append(since(start))
         except Exception as error:
             answer = {"error": str(error)}
         print(json.dumps(answer), flush=True)

@@ -1,0 +1,42 @@
+/**
+ * All benches, or those that are named, and one table of speeds at the end.
+ *
+ * ```text
+ * deno task bench                                    everything
+ * deno task bench ops --only wasm --filter matmul    some ops on some device
+ * deno task bench gpt --markdown                     for a README
+ * ```
+ *
+ * @module
+ */
+import { detail, timeGpt } from "./gpt_bench.ts";
+import { watchMemoryElsewhere } from "./memory_bench.ts";
+import { timeOps } from "./ops.ts";
+import { readOptions } from "./options.ts";
+import { weigh } from "./size_bench.ts";
+import { timeStartup } from "./startup_bench.ts";
+import { type Contest, summarize } from "./summary.ts";
+import { render, type Table } from "./table.ts";
+
+const BENCHES = ["memory", "size", "startup", "gpt", "ops"];
+
+const options = readOptions(`deno task bench [${BENCHES.join(" | ")}]: everything is timed if nothing is named`);
+const unknown = options.names.filter((name) => !BENCHES.includes(name));
+if (unknown.length > 0) throw new Error(`Cannot bench ${unknown.join(", ")}: it must be ${BENCHES.join(", ")}`);
+const wants = (name: string) => options.names.length === 0 || options.names.includes(name);
+const print = (table: Table) => console.log(render(table, options.format));
+
+if (wants("memory")) print(await watchMemoryElsewhere(options.devices));
+if (wants("size")) print(await weigh());
+if (wants("startup")) print(await timeStartup());
+
+const contests: Contest[] = [];
+for (const device of options.devices) {
+  if (wants("ops")) contests.push(...await timeOps(device, options));
+  if (wants("gpt") && device !== "cpu") {
+    const contest = await timeGpt(device, options);
+    print(detail(contest));
+    contests.push(contest);
+  }
+}
+if (contests.length > 0) print(summarize(contests));
