@@ -23,6 +23,10 @@ const DEVICES: Readonly<Record<Device, string>> = { wasm: "WASM", webgpu: "WebGP
 
 const COLUMNS: readonly Column[] = ["Tenon", "Tenon, 1 thread", "TensorFlow.js", "jax-js", "PyTorch"];
 
+const SLOW_BLAS =
+  "PyTorch's matmul is as slow as the reference BLAS that it found: install OpenBLAS (libopenblas0 on " +
+  "Debian), or name its folder with --blas.";
+
 /** The fastest of the outcomes that compete for `column`; the first if none ran. */
 export function best(outcomes: readonly Outcome[], column: Column): Outcome | undefined {
   const time = ({ median }: Outcome) => median ?? Infinity;
@@ -47,6 +51,7 @@ export function summarize(contests: readonly Contest[]): Table {
       ...(columns.includes("PyTorch") ? ["PyTorch: the best of its settings for threads."] : []),
       machine(),
       [...descriptions].sort().join("; "),
+      ...([...descriptions].some((description) => description.includes("reference BLAS")) ? [SLOW_BLAS] : []),
       ...absences(contests),
     ],
   };
