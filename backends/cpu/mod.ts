@@ -9,7 +9,6 @@ import { create } from "./create.ts";
 import { elementwise } from "./elementwise.ts";
 import { index } from "./index.ts";
 import { matmul } from "./matmul.ts";
-import type { Buffer } from "./memory.ts";
 import { pool } from "./pool.ts";
 import { random } from "./random.ts";
 import { reduce } from "./reduce.ts";
@@ -17,7 +16,7 @@ import { shape } from "./shape.ts";
 import { sort } from "./sort.ts";
 
 /** Makes the CPU backend; it works everywhere. */
-export function createCpu(): Backend<Buffer> {
+export function createCpu(): Backend<ArrayBuffer> {
   return {
     name: "cpu",
     description: "reference loops in JavaScript, 1 thread",

@@ -5,7 +5,7 @@
  */
 import type { Backend } from "../../core/backend.ts";
 import { openDevice } from "./device.ts";
-import { Memory, type WebgpuBuffer } from "./memory.ts";
+import { Memory } from "./memory.ts";
 import { OPS } from "./ops.ts";
 import { WebgpuProgram } from "./program.ts";
 
@@ -13,7 +13,7 @@ import { WebgpuProgram } from "./program.ts";
 const STRIDED: ReadonlySet<string> = new Set(["matmul", "attention", "attentionGrad"]);
 
 /** A WebGPU backend; `destroy` gives the device back. */
-export interface WebgpuBackend extends Backend<WebgpuBuffer> {
+export interface WebgpuBackend extends Backend {
   /** Ends the device; tensors on it are lost. */
   destroy(): void;
 }
