@@ -12,7 +12,7 @@ import { backwardKernel } from "./attention_backward.ts";
 import { ALL_SEEN, type MaskShape, ROW_PADDING } from "./attention_block.ts";
 import { forwardKernel } from "./attention_forward.ts";
 import { type Arg, type Call, chunkOf, floatWord, type Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { SCRATCH_BYTES } from "./machine.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";

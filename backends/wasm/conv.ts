@@ -18,7 +18,7 @@ import type { ConvAttrs, ConvFilterGradAttrs } from "../../ops/conv.ts";
 import { directConv, directFilterGrad, type Sizes, sizesOf, THIN } from "./direct.ts";
 import { imageProduct } from "./image_product.ts";
 import type { Call } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { imagePacking, type Windows } from "./windows.ts";
 
 /** What forward and filter gradient read: windows of the input, one for every output place. */

@@ -18,7 +18,7 @@ import { directConv, type Sizes, sizesOf, THIN } from "./direct.ts";
 import { withSeparateEpilogue } from "./epilogue.ts";
 import { imageProduct } from "./image_product.ts";
 import type { Call, Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { lowerRegion } from "./region.ts";
 import { imagePacking } from "./windows.ts";
 

@@ -9,7 +9,7 @@ import type { CumulativeAttrs } from "../../ops/cumulative.ts";
 import type { Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
 const ARGS = ["x", "y", "n", "inner", "first", "step"] as const;

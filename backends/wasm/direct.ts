@@ -8,7 +8,7 @@ import { size, stridesOf } from "../../core/shape.ts";
 import type { Sliding } from "../../ops/window.ts";
 import { withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { type Image, padImage } from "./padding.ts";
 import { lowerRegion } from "./region.ts";
 

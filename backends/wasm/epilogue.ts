@@ -7,7 +7,7 @@ import type { Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
 import { planLoops } from "./axes.ts";
 import type { Call, Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import type { Epilogue } from "./product.ts";
 import { lowerRegion } from "./region.ts";
 import { shapeOf } from "./region_shape.ts";

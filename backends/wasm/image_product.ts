@@ -6,7 +6,7 @@
 import { size } from "../../core/shape.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { callProduct, type Epilogue, fillsTiles, type Product } from "./product.ts";
 
 /** The calls of one product, with the step's epilogue where it has one. */

@@ -11,7 +11,7 @@ import type { IndexAttrs } from "../../ops/index.ts";
 import type { Func, Local } from "./assembler.ts";
 import { type Expr, f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, floatWord, kernel } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
 type Int = Local<"i32">;

@@ -1,10 +1,9 @@
 /**
- * From a program's steps to calls: the table of op lowerings, and what they are given.
+ * From a program's steps to calls: the table of op lowerings.
  *
  * @module
  */
 import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
-import type { Spec } from "../../core/shape.ts";
 import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
 import { lowerArgmax, lowerArgmin } from "./argmax.ts";
 import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
@@ -13,24 +12,10 @@ import { lowerConvInputGrad } from "./conv_input_grad.ts";
 import { lowerCumulativeSum } from "./cumulative.ts";
 import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
+import type { Lower, OpCall } from "./op_call.ts";
 import { lowerMaxPool, lowerMaxPoolIndices, lowerSumPool, lowerSumPoolGrad } from "./pool.ts";
 import { lowerArgsort } from "./sort.ts";
 import { lowerRegion } from "./region.ts";
-
-/** One op step, with its places resolved. */
-export interface OpCall {
-  readonly step: OpStep;
-  readonly program: Program;
-  readonly name: string;
-  readonly inputs: readonly (Spec & { readonly ref: Ref; readonly strides: readonly number[] })[];
-  readonly outputs: readonly (Spec & { readonly ref: Ref })[];
-  /** Memory that lives until the step ends. */
-  temporary(bytes: number): Ref;
-}
-
-/** Turns an op step into calls. */
-// deno-lint-ignore no-explicit-any -- each op has attributes of its own type
-export type Lower<A = any> = (call: OpCall, attrs: A) => Call[];
 
 /** Ops that are lowered to kernels of their own. */
 export const lowerings: Readonly<Record<string, Lower>> = {

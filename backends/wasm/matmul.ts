@@ -7,7 +7,7 @@ import type { Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { packingOf, type Strides } from "./packing.ts";
 import { callProduct, type Epilogue, fillsTiles } from "./product.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";

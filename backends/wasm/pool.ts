@@ -9,7 +9,7 @@ import type { PoolAttrs, SumPoolGradAttrs } from "../../ops/pool.ts";
 import type { Func, Local } from "./assembler.ts";
 import { f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 import { padImage } from "./padding.ts";
 import { lowerRegion } from "./region.ts";
 

@@ -10,7 +10,7 @@ import { rowStart } from "./argmax.ts";
 import type { Func, Local } from "./assembler.ts";
 import { type Expr, f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
-import type { OpCall } from "./lowering.ts";
+import type { OpCall } from "./op_call.ts";
 
 type Int = Local<"i32">;
 
