@@ -2,7 +2,7 @@
  * Reading and writing at places that are themselves data.
  *
  * No backend can throw from inside a kernel, so indices out of range are defined instead: reading there gives NaN (0 for
- * whole numbers and bool), writing there does nothing. Negative indices are out of range.
+ * whole numbers and bool), writing there does nothing. Negative indices count from the end, as in NumPy.
  *
  * @module
  */
@@ -33,7 +33,7 @@ function asIndices(action: string, indices: Tensor): Tensor {
 
 /** `grads` with 0 where the index was out of range and nothing was written. */
 function dropOutside(grads: Tensor, indices: Tensor, n: number): Tensor {
-  return where(and(greaterEqual(indices, 0), less(indices, n)), grads, 0);
+  return where(and(greaterEqual(indices, -n), less(indices, n)), grads, 0);
 }
 
 /** `gather` as data: an element's gradient is the sum over all places that read it. */
@@ -59,7 +59,7 @@ export interface IndexOptions {
 /**
  * Slices of `x` picked by index: `x`'s shape with the axis replaced by the shape of `indices` (`numpy.take`).
  *
- * @param indices i32 or u32, of any shape. Out of range they read NaN (0 for whole numbers); negative ones do not wrap.
+ * @param indices i32 or u32, of any shape. Negative ones count from the end; out of range they read NaN (0 for whole numbers).
  * @returns The dtype of `x`.
  * @throws {ShapeError} If the axis is out of range.
  * @throws {DTypeError} If the indices are not whole numbers.

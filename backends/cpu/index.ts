@@ -9,7 +9,9 @@ import { size, stridesOf } from "../../core/shape.ts";
 import type { IndexAttrs } from "../../ops/index.ts";
 import { type Buffer, elements, places } from "./memory.ts";
 
-const inRange = (index: number, n: number): boolean => index >= 0 && index < n;
+/** The place that an index names: negative ones count from the end. */
+const placeOf = (index: number, n: number): number => index < 0 ? index + n : index;
+const inRange = (place: number, n: number): boolean => place >= 0 && place < n;
 
 /** `x` and the output as `[outer, axis, inner]`: slice `j` of the output is slice `indices[j]` of `x`. */
 const gather: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices], outputs: [y], attrs: { axis } }) => {
@@ -18,8 +20,9 @@ const gather: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices], outputs: [y]
   const n = x.shape[axis], inner = size(x.shape.slice(axis + 1)), outer = size(x.shape.slice(0, axis));
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < at.length; j++) {
-      const target = (o * at.length + j) * inner, source = (o * n + at[j]) * inner;
-      for (let i = 0; i < inner; i++) to[target + i] = inRange(at[j], n) ? from[source + i] : outside;
+      const place = placeOf(at[j], n);
+      const target = (o * at.length + j) * inner, source = (o * n + place) * inner;
+      for (let i = 0; i < inner; i++) to[target + i] = inRange(place, n) ? from[source + i] : outside;
     }
   }
 };
@@ -31,8 +34,9 @@ const indexAdd: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices, updates], o
   const total = Float64Array.from(elements(x));
   for (let o = 0; o < outer; o++) {
     for (let j = 0; j < at.length; j++) {
-      if (!inRange(at[j], n)) continue;
-      const target = (o * n + at[j]) * inner, source = (o * at.length + j) * inner;
+      const place = placeOf(at[j], n);
+      if (!inRange(place, n)) continue;
+      const target = (o * n + place) * inner, source = (o * at.length + j) * inner;
       for (let i = 0; i < inner; i++) total[target + i] += from[source + i];
     }
   }
@@ -44,7 +48,10 @@ const gatherElements: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices], outp
   const outside = isFloat(x.dtype) ? NaN : 0;
   const strides = stridesOf(x.shape), n = x.shape[axis];
   const base = places(y.shape, strides.with(axis, 0));
-  for (let i = 0; i < to.length; i++) to[i] = inRange(at[i], n) ? from[base[i] + at[i] * strides[axis]] : outside;
+  for (let i = 0; i < to.length; i++) {
+    const place = placeOf(at[i], n);
+    to[i] = inRange(place, n) ? from[base[i] + place * strides[axis]] : outside;
+  }
 };
 
 const scatterAdd: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices, updates], outputs: [y], attrs: { axis } }) => {
@@ -52,7 +59,10 @@ const scatterAdd: Kernel<Buffer, IndexAttrs> = ({ inputs: [x, indices, updates],
   const strides = stridesOf(x.shape), n = x.shape[axis];
   const base = places(updates.shape, strides.with(axis, 0));
   const total = Float64Array.from(elements(x));
-  for (let i = 0; i < from.length; i++) if (inRange(at[i], n)) total[base[i] + at[i] * strides[axis]] += from[i];
+  for (let i = 0; i < from.length; i++) {
+    const place = placeOf(at[i], n);
+    if (inRange(place, n)) total[base[i] + place * strides[axis]] += from[i];
+  }
   to.set(total);
 };
 

@@ -28,6 +28,12 @@ function element(base: Expr<"i32">, index: Expr<"i32">): Expr<"i32"> {
   return i32.add(base, i32.shl(index, 2));
 }
 
+/** The place that the index at `address` names: negative ones count from the end; out of range it is not below n. */
+function placeAt(f: Func, address: Expr<"i32">, n: Int): Int {
+  const index = f.let(i32.load(address));
+  return f.let(i32.add(index, i32.and(i32.shr_s(index, 31), n)));
+}
+
 /** Visits `count` neighbouring elements, four at a time and then one by one; `at` is the offset in bytes. */
 function eachVector(f: Func, count: Int, visit: (at: Int, width: 4 | 1) => void): void {
   const bytes = f.let(i32.shl(count, 2));
@@ -43,7 +49,7 @@ const gatherKernel = kernel("gather", GATHER_ARGS, ({ f, args, begin, end }) => 
   const { x, indices, y, n, count, inner, outside } = args;
   const missing = f.let(i32x4.splat(outside));
   f.for({ from: begin, to: end }, (item) => {
-    const index = f.let(i32.load(element(indices, i32.rem_u(item, count))));
+    const index = placeAt(f, element(indices, i32.rem_u(item, count)), n);
     const slice = i32.add(i32.mul(i32.div_u(item, count), n), index);
     const from = f.let(element(x, i32.mul(slice, inner))), to = f.let(element(y, i32.mul(item, inner)));
     const inside = f.let(i32.lt_u(index, n));
@@ -76,7 +82,7 @@ const gatherElementsKernel = kernel("gatherElements", ELEMENTS_ARGS, ({ f, args,
     const row = f.let(i32.mul(item, inner));
     f.for({ to: inner }, (i) => {
       const place = f.let(i32.shl(i32.add(row, i), 2));
-      const index = f.let(i32.load(i32.add(indices, place)));
+      const index = placeAt(f, i32.add(indices, place), n);
       const source = element(x, i32.add(i32.mul(i32.add(first, index), inner), i));
       const target = f.let(i32.add(y, place));
       f.if(
@@ -120,7 +126,7 @@ const indexAddKernel = (kind: "f32" | "i32", perElement: boolean) =>
       f.for({ to: count }, (j) => {
         const row = f.let(i32.add(from, i32.mul(j, inner)));
         if (perElement) addElements(f, kind, { args, row, into, width });
-        else addSlice(f, kind, { args, index: f.let(i32.load(element(indices, j))), row, into, width });
+        else addSlice(f, kind, { args, index: placeAt(f, element(indices, j), n), row, into, width });
       });
     });
   });
@@ -166,7 +172,7 @@ function addElements(f: Func, kind: "f32" | "i32", { args, row, into, width }: A
   const { indices, updates, y, n, inner } = args;
   f.for({ to: width }, (i) => {
     const place = f.let(i32.shl(i32.add(row, i), 2));
-    const index = f.let(i32.load(i32.add(indices, place)));
+    const index = placeAt(f, i32.add(indices, place), n);
     f.if(i32.lt_u(index, n), () => {
       const write = f.let(element(y, i32.add(i32.add(into, i32.mul(index, inner)), i)));
       f.do(addOne(kind, write, i32.add(updates, place)));

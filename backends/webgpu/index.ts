@@ -26,9 +26,10 @@ function widthOf(shader: Shader, inner: number, step: OpStep, operands: readonly
   return inner % 4 === 0 && aligned ? 4 : 1;
 }
 
-/** Element `at` of an index operand as a u32; negative ones become too large. */
-function loadIndex(shader: Shader, { buffer, dtype }: Operand, at: string): string {
-  return shader.let(`u32(${shader.load(shader.context.buffer(buffer), dtype, at, 1)})`, "index");
+/** The place that element `at` of an index operand names: negative ones count from the end; out of range it is not below n. */
+function loadIndex(shader: Shader, { buffer, dtype }: Operand, at: string, n: number): string {
+  const index = shader.let(`u32(${shader.load(shader.context.buffer(buffer), dtype, at, 1)})`, "index");
+  return shader.let(`select(${index}, ${index} + ${shader.num(n)}, ${index} >= 0x80000000u)`, "place");
 }
 
 /** What stands where an index is out of range. */
@@ -48,7 +49,7 @@ export function lowerGather(step: OpStep, context: Context): Kernel[] {
   const width = widthOf(shader, inner, step, [x]);
   const { index, groups } = shader.linear((outer * count * inner) / width);
   const [o, j, i] = coordinatesOf(shader, index, [outer, count, inner], width);
-  const at = loadIndex(shader, indices, j);
+  const at = loadIndex(shader, indices, j, n);
   const known = shader.let(`${at} < ${shader.num(n)}`);
   const source = `(${o} * ${shader.num(n)} + select(0u, ${at}, ${known})) * ${shader.num(inner)} + ${i}`;
   const value = shader.let(shader.load(context.buffer(x.buffer), x.dtype, source, width));
@@ -67,7 +68,7 @@ export function lowerGatherElements(step: OpStep, context: Context): Kernel[] {
   const { index, groups } = shader.linear(size(indices.shape));
   const strides = stridesOf(x.shape);
   const coordinates = coordinatesOf(shader, index, indices.shape);
-  const at = loadIndex(shader, indices, index);
+  const at = loadIndex(shader, indices, index, x.shape[axis]);
   const known = shader.let(`${at} < ${shader.num(x.shape[axis])}`);
   const source = addressOf(shader, coordinates.with(axis, `select(0u, ${at}, ${known})`), strides, 0);
   const value = shader.load(context.buffer(x.buffer), x.dtype, source, 1);
@@ -121,7 +122,7 @@ export function lowerIndexAdd(step: OpStep, context: Context): Kernel[] {
     const emit = (index: string, from: string, to: string) => {
       const [o, i] = coordinatesOf(shader, index, [outer, inner], width);
       shader.add(`for (var j = ${from}; j < ${to}; j++) {`);
-      const at = loadIndex(shader, indices, "j");
+      const at = loadIndex(shader, indices, "j", n);
       shader.add(`if (${at} < ${shader.num(n)}) {`);
       const target = shader.let(`(${o} * ${shader.num(n)} + ${at}) * ${shader.num(inner)} + ${i}`);
       const source = `(${o} * ${shader.num(count)} + j) * ${shader.num(inner)} + ${i}`;
@@ -148,7 +149,7 @@ export function lowerScatterAdd(step: OpStep, context: Context): Kernel[] {
       const line = coordinatesOf(shader, index, lines);
       shader.add(`for (var j = ${from}; j < ${to}; j++) {`);
       const place = line.with(axis, "j");
-      const at = loadIndex(shader, indices, addressOf(shader, place, stridesOf(indices.shape), 0));
+      const at = loadIndex(shader, indices, addressOf(shader, place, stridesOf(indices.shape), 0), x.shape[axis]);
       shader.add(`if (${at} < ${shader.num(x.shape[axis])}) {`);
       const target = shader.let(addressOf(shader, line.with(axis, at), stridesOf(x.shape), 0));
       const source = addressOf(shader, place, stridesOf(updates.shape), 0);

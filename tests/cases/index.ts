@@ -3,7 +3,8 @@ import * as tn from "../../mod.ts";
 import type { Tensor } from "../../mod.ts";
 import { type Case, EXACT, f32, i32, u32 } from "./case.ts";
 
-const OUTSIDE = { exactly: [0, -1, 4, 5, 2] };
+/** Of five places: two counted from the front, one from the end, one beyond each end. */
+const OUTSIDE = { exactly: [0, -2, 4, 5, -6] };
 
 export const index = {
   gather: [
