@@ -117,12 +117,12 @@ const assemble =
     });
   };
 
-/** Where the elements that `indices` choose along `axis` lie in `x`; -1 out of range. */
+/** Where the elements that `indices` choose along `axis` lie in `x`; negative ones count from the end, -1 out of range. */
 function chosen(x: View<Buffer>, indices: View<Buffer>, axis: number): number[] {
-  const strides = stridesOf(x.shape), at = elements(indices);
-  return walk(indices.shape, strides.with(axis, 0)).map((place, i) =>
-    at[i] >= 0 && at[i] < x.shape[axis] ? place + at[i] * strides[axis] : -1
-  );
+  const strides = stridesOf(x.shape), n = x.shape[axis];
+  const at = Array.from(elements(indices), (index) => index < 0 ? index + n : index);
+  return walk(indices.shape, strides.with(axis, 0))
+    .map((place, i) => at[i] >= 0 && at[i] < n ? place + at[i] * strides[axis] : -1);
 }
 
 const matmul: Kernel<Buffer> = ({ inputs: [a, b], outputs: [y], attrs: { transposeA, transposeB } }) => {
