@@ -9,6 +9,7 @@ import { add } from "../ops/elementwise.ts";
 import { zeros } from "../ops/create.ts";
 import { concat, expandDims, reshape, slice } from "../ops/shape.ts";
 import { currentBackend } from "./backend.ts";
+import { identityOf, keyOf } from "./cache_key.ts";
 import { isFloat } from "./dtype.ts";
 import { ArgumentError, ShapeError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, type Value } from "./graph.ts";
@@ -18,14 +19,27 @@ import { sameShape, show, type Spec } from "./shape.ts";
 import { isTracked, withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
 
-/** The traced body; as part of a cache key it is a number. */
+/** The traced body; as part of a cache key it is its structure, so that the same loop traced again is known. */
 export class ScanBody {
-  static #count = 0;
-  readonly id: number = ScanBody.#count++;
+  readonly #key: string;
   /** Inputs: carry, slices of xs, constants. Outputs: carry, slices of ys. */
-  constructor(readonly graph: Graph) {}
-  toJSON(): number {
-    return this.id;
+  constructor(readonly graph: Graph) {
+    const numbers = new Map<Value, number>();
+    const number = (value: Value) => numbers.get(value) ?? (numbers.set(value, numbers.size), numbers.size - 1);
+    const made = (value: Value) => [number(value), value.dtype, value.shape];
+    this.#key = keyOf([
+      graph.inputs.map(made),
+      graph.nodes.map(({ op, attrs, inputs, outputs }) => [
+        identityOf(op),
+        attrs,
+        inputs.map(number),
+        outputs.map(made),
+      ]),
+      graph.outputs.map(number),
+    ]);
+  }
+  toJSON(): string {
+    return this.#key;
   }
 }
 
@@ -163,26 +177,25 @@ export function scan<C, X, Y>(
   const length = lengthOf(items, options);
   const backend = activeTrace()?.backend ?? [...first, ...items][0]?.backend ?? currentBackend();
   let rebuildYs: (tensors: readonly Tensor[]) => unknown = () => undefined;
+  const { graph, captured } = withoutTapes(() =>
+    traceGraph(backend, [...first, ...items.map(rowOf)], (inputs) => {
+      const [next, y] = f(
+        rebuildCarry(inputs.slice(0, first.length)) as C,
+        rebuildItems(inputs.slice(first.length)) as X,
+      );
+      const [ys, rebuild] = tensorsOf(y);
+      rebuildYs = rebuild;
+      const carried = tensorsOf(next)[0];
+      requireSameCarry(first, carried);
+      return [...carried, ...ys];
+    })
+  );
   // a gradient will ask for the carry that every step started from
-  const differentiated = (captured: readonly Tensor[]) => isTracked([...first, ...items, ...captured]);
-  const trace = (save: boolean) =>
-    withoutTapes(() =>
-      traceGraph(backend, [...first, ...items.map(rowOf)], (inputs) => {
-        const carry = inputs.slice(0, first.length);
-        const [next, y] = f(rebuildCarry(carry) as C, rebuildItems(inputs.slice(first.length)) as X);
-        const [ys, rebuild] = tensorsOf(y);
-        rebuildYs = rebuild;
-        const carried = tensorsOf(next)[0];
-        requireSameCarry(first, carried);
-        return [...carried, ...ys, ...(save ? carry : [])];
-      })
-    );
-  let traced = trace(false);
-  const save = differentiated(traced.captured);
-  if (save) traced = trace(true);
-  const outputs = bindAll(scanOp, [...traced.captured, ...first, ...items], {
-    body: new ScanBody(traced.graph),
-    constants: traced.captured.length,
+  const save = isTracked([...first, ...items, ...captured]);
+  const saved = save ? graph.inputs.slice(0, first.length) : [];
+  const outputs = bindAll(scanOp, [...captured, ...first, ...items], {
+    body: new ScanBody({ ...graph, outputs: [...graph.outputs, ...saved] }),
+    constants: captured.length,
     carries: first.length,
     length,
     reverse: options.reverse ?? false,

@@ -1,5 +1,6 @@
 /** Compiled functions: when they are traced, what composes with them, what they refuse, what they leave behind. @module */
 import { assert, assertAlmostEquals, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
+import { createWasm } from "../backends/wasm/mod.ts";
 import * as gpt from "../models/gpt.ts";
 import * as tn from "../mod.ts";
 import type { Tensor } from "../mod.ts";
@@ -262,4 +263,33 @@ testOn("wasm", "inspect: softmax is one kernel, forward and backward", async () 
   const g = tn.compile((x: Tensor) => tn.grad((x: Tensor) => tn.sum(tn.square(tn.softmax(x))))(x));
   await g(tn.ones([5, 7])).data();
   assert(tn.inspect(g).kernels.length <= 2, String(tn.inspect(g)));
+});
+
+testOn("wasm", "an eager scan written again is not compiled again, and its body is traced once", async () => {
+  let programs = 0, traces = 0;
+  const wasm = createWasm({ threads: 1 });
+  tn.registerBackend("counting", () => ({
+    ...wasm,
+    name: "counting",
+    compile: (program) => (programs++, wasm.compile!(program)),
+  }));
+  await tn.use("counting");
+  const total = (x: Tensor) =>
+    tn.sum(
+      tn.scan(
+        (sum: Tensor, row: Tensor) => {
+          traces++;
+          const next = tn.tanh(tn.add(sum, row));
+          return [next, next] as const;
+        },
+        tn.zeros([2]),
+        x,
+      )[1],
+    );
+  const x = tn.ones([4, 2]);
+  const first = await tn.grad(total)(x).data();
+  const compiled = programs, traced = traces;
+  assertEquals(await tn.grad(total)(x).data(), first);
+  assertEquals(programs, compiled);
+  assertEquals(traces, traced + 1);
 });
