@@ -12,10 +12,12 @@
 import { join } from "@std/path";
 import * as tn from "../mod.ts";
 import * as gpt from "../models/gpt.ts";
-import { type Flags, helpText, parseFlags } from "./char_gpt/flags.ts";
+import { duration, type Screen, thousands } from "../train/progress.ts";
 import { type History, lossChart } from "./char_gpt/chart.ts";
+import { COMMAND, type Flags } from "./char_gpt/flags.ts";
 import { loadModel, type Model, saveModel } from "./char_gpt/model.ts";
-import { duration, type Output, Screen, terminal, thousands } from "./char_gpt/screen.ts";
+import { writeFile } from "./kit/files.ts";
+import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { loadText, splitText, spreadStarts, type Text, Vocabulary, windows } from "./char_gpt/text.ts";
 
 /** Everything that a training step replaces. */
@@ -28,23 +30,15 @@ interface Training {
 
 type Batch = Pick<gpt.GptBatch, "tokens" | "targets">;
 
-/** Runs the command line `args`; training ends early when `interrupt` is aborted. Returns the exit code. */
-export async function main(args: string[], output: Output, interrupt: AbortSignal): Promise<number> {
-  const screen = new Screen(output);
-  try {
-    const flags = parseFlags(args);
-    if (flags.help) screen.print(helpText());
-    else if (flags.from) await sampleAgain(flags, flags.from, screen);
-    else await trainAndSample(flags, screen, interrupt);
-    return 0;
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    screen.print(`${screen.red("error")}: ${error.message}`);
-    return 1;
-  }
-}
+/** The example as a function of its command line. */
+export const main: Main = example(
+  COMMAND,
+  (run) => run.flags.from ? sampleAgain(run, run.flags.from) : trainAndSample(run),
+);
 
-async function trainAndSample(flags: Flags, screen: Screen, interrupt: AbortSignal): Promise<void> {
+type CharGptRun = Run<(typeof COMMAND)["flags"]>;
+
+async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise<void> {
   screen.print(screen.bold("A GPT learns to write, character by character"));
   const text = await loadText(flags.data);
   const { vocabulary, tokens, config } = prepare(text, flags);
@@ -53,14 +47,14 @@ async function trainAndSample(flags: Flags, screen: Screen, interrupt: AbortSign
   const [initKey, trainingKey] = tn.split(tn.key(flags.seed));
   const initial = gpt.init(initKey, config);
   screen.fact("model", describe(config));
-  const folder = await makeFolder(flags.out, text.name);
+  const folder = await makeFolder(flags, text.name);
 
   const job = { flags, config, tokens, key: trainingKey };
   const { params, history } = await train(job, initial, screen, interrupt);
   const steps = history.losses.length, [, validationLoss] = history.validations.at(-1)!;
   const model = { params, config, vocabulary, steps, validationLoss };
   await saveModel(join(folder, "model.safetensors"), model);
-  await Deno.writeTextFile(join(folder, "loss.svg"), lossChart(history, `${text.name}: loss of a GPT on characters`));
+  await writeFile(join(folder, "loss.svg"), lossChart(history, `${text.name}: loss of a GPT on characters`));
   if (!interrupt.aborted) await writeSample(flags, model, screen);
 
   screen.print();
@@ -82,26 +76,6 @@ function describe(config: gpt.GptConfig): string {
   const { layers, heads, channels, context } = config;
   return `${thousands(gpt.parameterCount(config))} parameters: ` +
     `${layers} layers, ${heads} heads, ${channels} channels, context ${context}`;
-}
-
-async function chooseBackend({ backend }: Flags, screen: Screen): Promise<void> {
-  const choice = await tn.use(...(backend ? [backend] : ["wasm", "cpu"]));
-  screen.fact("backend", String(choice));
-}
-
-/** Makes the folder before training, so that a place where nothing can be written shows at once. */
-async function makeFolder(out: string | undefined, name: string): Promise<string> {
-  await Deno.mkdir(out ?? "runs", { recursive: true });
-  if (out) return out;
-  for (let i = 1;; i++) {
-    const folder = join("runs", i === 1 ? name : `${name}-${i}`);
-    try {
-      await Deno.mkdir(folder);
-      return folder;
-    } catch (error) {
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    }
-  }
 }
 
 /** AdamW with warm-up and a cosine down to a tenth; only matrices decay. */
@@ -148,29 +122,24 @@ async function train(
   const nextBatch = await makeBatches(flags, config, text, batchKey);
 
   const losses: number[] = [], validations: [number, number][] = [];
-  const progress = () => ({
-    step: losses.length,
-    steps: flags.steps,
-    loss: losses.at(-1),
-    validationLoss: validations.at(-1)?.[1],
-    ended: losses.length === flags.steps || interrupt.aborted,
-  });
+  const progress = screen.progress({ total: flags.steps, interrupt });
+  const figures = () => ({ loss: losses.at(-1), validation: validations.at(-1)?.[1] });
+  const ended = () => losses.length === flags.steps || interrupt.aborted;
   const measure = async () => {
     validations.push([losses.length, await validate(training.params)]);
-    screen.row(progress());
+    progress.row(losses.length, figures());
   };
 
   await measure();
-  while (!progress().ended) {
+  while (!ended()) {
     const batch = nextBatch(losses.length);
     const [loss, next] = step(training, batch);
     training = next;
     losses.push(await loss.item());
     for (const tensor of [loss, batch.tokens, batch.targets]) tensor.dispose();
-    screen.update(progress());
-    await new Promise((resolve) => setTimeout(resolve)); // lets Ctrl-C be heard
-    if (interrupt.aborted) screen.print("  stopped; Ctrl-C again leaves without saving");
-    if (losses.length % flags.evalInterval === 0 || progress().ended) await measure();
+    progress.update(losses.length, figures());
+    await breathe();
+    if (losses.length % flags.evalInterval === 0 || ended()) await measure();
   }
   return { params: training.params, history: { losses, validations } };
 }
@@ -207,7 +176,7 @@ async function makeBatches({ batch, steps }: Flags, { context }: gpt.GptConfig, 
     upload(windows(text, starts.subarray(step * batch, (step + 1) * batch), context), context);
 }
 
-async function sampleAgain(flags: Flags, from: string, screen: Screen): Promise<void> {
+async function sampleAgain({ flags, screen }: CharGptRun, from: string): Promise<void> {
   await chooseBackend(flags, screen);
   const model = await loadModel(from.endsWith(".safetensors") ? from : join(from, "model.safetensors"));
   screen.fact("model", describe(model.config));
@@ -232,11 +201,4 @@ async function writeSample(flags: Flags, { params, config, vocabulary }: Model, 
   );
 }
 
-if (import.meta.main) {
-  const interrupt = new AbortController();
-  Deno.addSignalListener("SIGINT", () => {
-    if (interrupt.signal.aborted) Deno.exit(130);
-    interrupt.abort();
-  });
-  Deno.exit(await main(Deno.args, terminal, interrupt.signal));
-}
+if (import.meta.main) await start(main);
