@@ -23,6 +23,9 @@ interface Work {
 const works: Record<string, Work> = {
   matmul: { inputs: [f32([131, 257]), f32([257, 66])], run: (a, b) => tn.gelu(tn.matmul(a, b)) },
   "batched matmul": { inputs: [f32([7, 33, 65]), f32([7, 65, 34])], run: (a, b) => tn.matmul(a, b) },
+  "one row times a matrix": { inputs: [f32([1, 401]), f32([401, 807])], run: (a, b) => tn.add(tn.matmul(a, b), 1) },
+  "few rows times a wide matrix": { inputs: [f32([3, 33]), f32([33, 4203])], run: (a, b) => tn.matmul(a, b) },
+  "rows times matrices": { inputs: [f32([5, 2, 1030]), f32([5, 1030, 133])], run: (a, b) => tn.matmul(a, b) },
   elementwise: { inputs: [f32([50_001]), f32([50_001])], run: (a, b) => tn.mul(tn.exp(tn.sin(a)), tn.cos(b)) },
   sum: { inputs: [f32([200_003])], run: (x) => tn.sum(tn.sin(x)) },
   "sum of columns": { inputs: [f32([1030, 67])], run: (x) => tn.sum(x, { axis: 0 }) },

@@ -7,6 +7,7 @@ import type { Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
+import { FEWEST_COLUMNS, lowerVectorProduct, MOST_VECTORS } from "./matvec.ts";
 import type { OpCall } from "./op_call.ts";
 import { packingOf, type Strides } from "./packing.ts";
 import { callProduct, type Epilogue, fillsTiles } from "./product.ts";
@@ -49,6 +50,7 @@ export function lowerMatmul(call: OpCall, attrs: MatmulAttrs): Call[] {
   const shapes = shapesOf(call, attrs);
   const { batch, rows, columns, depth } = shapes;
   if (size(batch) * rows * columns === 0) return [];
+  if (isVectorProduct(shapes)) return withSeparateEpilogue(call, (plain) => vectorProduct(plain, shapes));
   if (depth === 0 || rows < THIN || columns < THIN) {
     return withSeparateEpilogue(call, (plain) => lowerRegion(dotRegion(plain, shapes), call.temporary));
   }
@@ -87,6 +89,25 @@ function foldBatch(shapes: Shapes): Shapes {
     [a, b] = [{ ...a, batch: a.batch.slice(0, -1) }, { ...b, batch: b.batch.slice(0, -1) }];
   }
   return { ...shapes, batch, rows, a, b };
+}
+
+function isVectorProduct({ batch, rows, columns, depth, b }: Shapes): boolean {
+  return batch.length <= 1 && rows <= MOST_VECTORS && columns >= FEWEST_COLUMNS && depth > 0 && b.column === 1;
+}
+
+/** A few rows: every element of B is read once. */
+function vectorProduct(call: OpCall, { batch, rows, columns, depth, a, b }: Shapes): Call[] {
+  const { name, outputs: [out], temporary } = call;
+  return lowerVectorProduct({
+    name,
+    rows,
+    columns,
+    depth,
+    batch: size(batch),
+    a: { ...a.ref, batch: 4 * (a.batch[0] ?? 0), row: 4 * a.row, column: 4 * a.column },
+    b: { ...b.ref, batch: 4 * (b.batch[0] ?? 0), row: 4 * b.row },
+    c: out.ref,
+  }, temporary);
 }
 
 /** Every element as a reduction of its own: best for few rows or columns. */
