@@ -74,6 +74,7 @@ def write(name, content):
 
 def main():
     import basics
+    import gan
     import gpt
     import images
     import layers
@@ -81,8 +82,9 @@ def main():
     import recurrent
     import selection
     import threefry
+    import vae
 
-    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, gpt]:
+    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, gan, gpt, vae]:
         torch.manual_seed(7)
         write(module.__name__, module.make())
 
