@@ -67,6 +67,8 @@ export interface Op<N extends number, A, M extends number = 1> {
   readonly fusion?: Fusion<A>;
   /** The output holds the input's elements in the input's order (reshape): memory is shared, nothing runs. */
   readonly alias?: boolean;
+  /** An input whose memory the output may take: the kernel then writes only what is different. */
+  readonly inPlace?: number;
   /** Not differentiable: the output is a constant to every gradient. */
   readonly constant?: boolean;
 }
@@ -86,6 +88,8 @@ export interface VjpCall<N extends number, A, M extends number = 1> {
   readonly attrs: A;
   /** Which inputs' gradients will be used; a rule may save the work for the others and return `null`. */
   readonly wanted: Tuple<N, boolean>;
+  /** Which outputs the loss depends on; `grad` is zeros for the others. */
+  readonly arrived: Tuple<M, boolean>;
 }
 
 /** One value or several, as an array: the other form of {@linkcode Outputs}. */

@@ -59,7 +59,9 @@ function packArena<K>(pieces: readonly { key: K; bytes: number; first: number; l
 /** Whether a step reads `input` only at the very places where it writes `output`, so that they may share memory. */
 function overwrites(step: Step, input: number, output: number): boolean {
   if (step.kind === "loop") return false;
-  if (step.kind === "op" && step.inputs.some(({ buffer }) => buffer === input)) return false;
+  if (step.kind === "op" && step.inputs.some(({ buffer }) => buffer === input)) {
+    return step.inputs.every(({ buffer }, i) => (buffer === input) === (i === step.inPlace));
+  }
   const map = step.kind === "region" ? step : step.epilogue;
   if (!map || map.region.inner.length > 0) return false;
   const { body, stores } = map.region;

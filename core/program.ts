@@ -134,6 +134,8 @@ export interface OpStep {
   readonly outputs: readonly number[];
   /** Shapes and dtypes that the op's `infer` gave, before any epilogue. */
   readonly outputSpecs: readonly Spec[];
+  /** An input whose buffer may lie where the (only) output's does, once nothing else needs it. */
+  readonly inPlace?: number;
   /**
    * A map over the op's (only) output, applied before it is stored: `region.outer` multiplies out to the output's
    * elements in order, `result` instructions read the op's value. When present, `outputs` are the region's stores.

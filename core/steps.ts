@@ -12,7 +12,7 @@ import { Value } from "./graph.ts";
 import { contiguous, isContiguous } from "./layout.ts";
 import type { Operand, OpStep, RegionStep, Step } from "./program.ts";
 import { buildAssembly, buildEpilogue, buildRegion, type BuiltRegion } from "./region.ts";
-import type { ScanAttrs } from "./scan.ts";
+import type { ScanAttrs } from "./scan_body.ts";
 import { size } from "./shape.ts";
 import { simplify } from "./simplify.ts";
 
@@ -75,6 +75,7 @@ function opDraft(group: Group, epilogue: BuiltRegion | null): Draft {
       })),
       outputs: outputs.map(number),
       outputSpecs: node.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
+      ...(node.op.inPlace === undefined ? {} : { inPlace: node.op.inPlace }),
       ...(epilogue ? { epilogue: { region: epilogue.region, inputs: epilogue.inputs.map(number) } } : {}),
     }),
   };

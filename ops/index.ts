@@ -21,7 +21,8 @@ export interface IndexAttrs {
   readonly axis: number;
 }
 
-function requireIndices(action: string, { dtype }: Spec): void {
+/** Throws unless the tensor can hold indices. */
+export function requireIndices(action: string, { dtype }: Spec): void {
   if (dtype !== "i32") throw new DTypeError(`Cannot ${action} with indices of ${dtype}: they must be i32`);
 }
 

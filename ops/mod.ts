@@ -54,6 +54,7 @@ export {
   type OneHotOptions,
   scatterAdd,
 } from "./index.ts";
+export { updateSlice } from "./update.ts";
 export { argsort, sort, type SortOptions, topK, type TopKOptions } from "./sort.ts";
 
 export { conv, type ConvOptions, convTranspose, type ConvTransposeOptions } from "./conv.ts";
@@ -83,6 +84,7 @@ export {
   type RecurrentOptions,
   type RecurrentParams,
 } from "./recurrent.ts";
+export { rotary, type RotaryOptions } from "./rotary.ts";
 export { logSoftmax, softmax } from "./softmax.ts";
 export {
   binaryCrossEntropyWithLogits,

@@ -11,6 +11,7 @@ import type { AttentionAttrs } from "../../ops/attention.ts";
 import { backwardKernel } from "./attention_backward.ts";
 import { ALL_SEEN, type MaskShape, ROW_PADDING } from "./attention_block.ts";
 import { forwardKernel } from "./attention_forward.ts";
+import { queryKernel } from "./attention_query.ts";
 import { type Arg, type Call, chunkOf, floatWord, type Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { SCRATCH_BYTES } from "./machine.ts";
@@ -52,11 +53,15 @@ const NO_MASK: MaskShape = { kind: "none", step: 0 };
 const FORWARD_BLOCKS: Blocks = { queries: 120, keys: 128 };
 const BACKWARD_BLOCKS: Blocks = { queries: 64, keys: 128 };
 const STEP: Blocks = { queries: TILE_ROWS, keys: TILE_COLUMNS };
+/** Up to this many queries are done one by one: packing keys and values would not pay. */
+const FEW_QUERIES = 3;
 /** Fewest queries or keys of a block that is made smaller only to have more items to share. */
 const SMALLEST_SHARED = 32;
 const ENOUGH_ITEMS = 8;
 /** What a thread does in a nanosecond, the exponentials included. */
 const OPERATIONS = 25;
+/** Products a nanosecond of a query by itself. */
+const QUERY_OPERATIONS = 4;
 /** What packing may write, or a vector read, past the end of a part, in floats. */
 const SLACK = 32;
 
@@ -71,6 +76,7 @@ export function lowerAttention(call: OpCall, attrs: AttentionAttrs): Call[] {
   const sizes = sizesOf(call);
   const { batches, queries, keys, channels, valueChannels } = sizes;
   if (batches * queries === 0) return [];
+  if (queries <= FEW_QUERIES) return lowerQueries(call, attrs, sizes);
   const parts = (blocks: Blocks): Parts => ({
     scores: blocks.queries * (blocks.keys + ROW_PADDING),
     keyPanels: blocks.keys * channels,
@@ -96,6 +102,17 @@ export function lowerAttention(call: OpCall, attrs: AttentionAttrs): Call[] {
     total,
     chunk: chunkOf(total, attrs.causal ? cost / 2 : cost),
   }];
+}
+
+/** Attention of each query by itself. */
+function lowerQueries(call: OpCall, attrs: AttentionAttrs, sizes: Sizes): Call[] {
+  const { batches, queries, keys, channels, valueChannels } = sizes, total = batches * queries;
+  const { calls, args, axes, mask } = prepare(call, attrs, sizes, ["q", "k", "v"]);
+  const [y, logSum] = call.outputs.map(({ ref }) => ref);
+  Object.assign(args, argsOfParts(call, { scores: keys }, total), { y, logSum });
+  const kernel = queryKernel(Object.keys(args), axes, mask);
+  const cost = keys * (channels + valueChannels) / QUERY_OPERATIONS;
+  return [...calls, { name: call.name, kernel, args, total, chunk: chunkOf(total, cost) }];
 }
 
 /** `(q, k, v, mask?, logSum, delta, dy) -> (dq, dk, dv)`. */

@@ -16,6 +16,7 @@ import type { Lower, OpCall } from "./op_call.ts";
 import { lowerMaxPool, lowerMaxPoolIndices, lowerSumPool, lowerSumPoolGrad } from "./pool.ts";
 import { lowerArgsort } from "./sort.ts";
 import { lowerRegion } from "./region.ts";
+import { lowerUpdateSlice } from "./update.ts";
 
 /** Ops that are lowered to kernels of their own. */
 export const lowerings: Readonly<Record<string, Lower>> = {
@@ -27,6 +28,7 @@ export const lowerings: Readonly<Record<string, Lower>> = {
   gatherElements: lowerGatherElements,
   scatterAdd: lowerScatterAdd,
   indexAdd: lowerIndexAdd,
+  updateSlice: lowerUpdateSlice,
   argmax: lowerArgmax,
   argmin: lowerArgmin,
   cumulativeSum: lowerCumulativeSum,

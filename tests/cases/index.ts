@@ -1,7 +1,7 @@
 /** Rows for gathering, scattering and sorting. @module */
 import * as tn from "../../mod.ts";
 import type { Tensor } from "../../mod.ts";
-import { type Case, EXACT, f32, i32, u32 } from "./case.ts";
+import { type Case, EXACT, f16, f32, i32, u32 } from "./case.ts";
 
 /** Of five places: two counted from the front, one from the end, one beyond each end. */
 const OUTSIDE = { exactly: [0, -2, 4, 5, -6] };
@@ -107,6 +107,57 @@ export const index = {
       inputs: [u32([5]), i32([7], [0, 5]), u32([7])],
       run: (x, i, u) => tn.indexAdd(x, i, u),
       gives: "u32[5]",
+    },
+  ],
+  updateSlice: [
+    {
+      name: "axis 1",
+      inputs: [f32([2, 5, 3]), f32([2, 2, 3]), i32([], [1, 2])],
+      run: (x, update, start) => tn.updateSlice(x, update, start, { axis: 1 }),
+      gives: "f32[2,5,3]",
+      order: 2,
+      tolerance: EXACT,
+    },
+    {
+      name: "counted from the end, beyond it in part",
+      inputs: [f32([5, 3]), f32([4, 3]), i32([], [-2, -1])],
+      run: (x, update, start) => tn.updateSlice(x, update, start),
+      gives: "f32[5,3]",
+      tolerance: EXACT,
+    },
+    {
+      name: "outside",
+      inputs: [i32([5]), i32([2]), u32([], [5, 6])],
+      run: (x, update, start) => tn.updateSlice(x, update, start),
+      gives: "i32[5]",
+    },
+    {
+      name: "nothing",
+      inputs: [f32([5, 3]), f32([0, 3]), i32([], [0, 5])],
+      run: (x, update, start) => tn.updateSlice(x, update, start),
+      gives: "f32[5,3]",
+      order: 0,
+      tolerance: EXACT,
+    },
+    {
+      name: "half precision",
+      inputs: [f16([3, 5]), f16([3, 1]), i32([], [0, 5])],
+      run: (x, update, start) => tn.updateSlice(x, update, start, { axis: 1 }),
+      gives: "f16[3,5]",
+      order: 0,
+      tolerance: EXACT,
+    },
+    {
+      name: "an update that does not fit",
+      inputs: [f32([2, 5]), f32([3, 2]), i32([], [0, 2])],
+      run: (x, update, start) => tn.updateSlice(x, update, start, { axis: 1 }),
+      throws: "ShapeError: Cannot update [2,5] along axis 1 by [3,2]: it does not fit",
+    },
+    {
+      name: "several starts",
+      inputs: [f32([5]), f32([2]), i32([2], [0, 3])],
+      run: (x, update, start) => tn.updateSlice(x, update, start),
+      throws: "ShapeError: Cannot update a slice that starts at [2]: it must be one number",
     },
   ],
   oneHot: [

@@ -185,6 +185,42 @@ const layers = {
       gives: "f32[3,5]",
     },
   ],
+  rotary: [
+    {
+      name: "halves",
+      inputs: [f32([2, 5, 3, 6]), i32([5, 1], [0, 50])],
+      run: (x: Tensor, positions: Tensor) => tn.rotary(x, positions),
+      gives: "f32[2,5,3,6]",
+      order: 2,
+    },
+    {
+      name: "neighbours, a position for each row",
+      inputs: [f32([2, 3, 4]), i32([2, 3], [-9, 9])],
+      run: (x: Tensor, positions: Tensor) => tn.rotary(x, positions, { base: 100, pairs: "neighbours" }),
+      gives: "f32[2,3,4]",
+      order: 2,
+    },
+    {
+      name: "f16",
+      inputs: [f16([3, 8]), i32([3], [0, 9])],
+      run: (x: Tensor, positions: Tensor) => tn.rotary(x, positions),
+      gives: "f16[3,8]",
+      order: 0,
+      tolerance: HALF,
+    },
+    {
+      name: "an odd number of channels",
+      inputs: [f32([2, 5]), i32([2], [0, 9])],
+      run: (x: Tensor, positions: Tensor) => tn.rotary(x, positions),
+      throws: "ShapeError: Cannot turn pairs of channels of [2,5]: the last axis must be even",
+    },
+    {
+      name: "positions that do not fit",
+      inputs: [f32([2, 4]), i32([3, 2], [0, 9])],
+      run: (x: Tensor, positions: Tensor) => tn.rotary(x, positions),
+      throws: "ShapeError: Cannot turn rows [2] by positions [3,2]: they do not broadcast",
+    },
+  ],
   attention: [
     attend("two heads", [2, 5, 4], [2, 7, 4], [2, 7, 3], "f32[2,5,3]"),
     attend("causal", [2, 3, 6, 4], [2, 3, 6, 4], [2, 3, 6, 4], "f32[2,3,6,4]", { causal: true }),
@@ -197,6 +233,20 @@ const layers = {
     },
     attend("several blocks, causal", [2, 150, 8], [2, 290, 8], [2, 290, 5], "f32[2,150,5]", { causal: true }),
     attend("queries that see nothing", [1, 7, 4], [1, 3, 4], [1, 3, 5], "f32[1,7,5]", { causal: true }),
+    attend("one query", [2, 3, 1, 21], [2, 3, 7, 21], [2, 3, 7, 39], "f32[2,3,1,39]"),
+    attend("two queries, causal", [3, 2, 4], [3, 7, 4], [3, 7, 5], "f32[3,2,5]", { causal: true }),
+    {
+      name: "one query, mask of each batch",
+      inputs: [f32([2, 3, 1, 4]), f32([2, 3, 7, 4]), f32([2, 3, 7, 5]), i32([2, 1, 1, 7], [0, 2])],
+      run: (q: Tensor, k: Tensor, v: Tensor, mask: Tensor) => tn.attention(q, k, v, { mask: tn.cast(mask, "bool") }),
+      gives: "f32[2,3,1,5]",
+    },
+    {
+      name: "three queries, added mask",
+      inputs: [f32([2, 3, 4]), f32([2, 7, 4]), f32([2, 7, 5]), f32([2, 1, 7])],
+      run: (q: Tensor, k: Tensor, v: Tensor, mask: Tensor) => tn.attention(q, k, v, { mask }),
+      gives: "f32[2,3,5]",
+    },
     attend("no keys", [2, 3, 4], [2, 0, 4], [2, 0, 5], "f32[2,3,5]"),
     {
       name: "heads of one projection, mask of each batch",
