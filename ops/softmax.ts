@@ -29,7 +29,7 @@ export const softmaxOp: Op<1, SoftmaxAttrs> = {
   infer: ([x]) => like("softmax", x),
   body([x], attrs) {
     const weights = exp(sub(x, max(x, along(attrs))));
-    return div(weights, sum(weights, along(attrs)));
+    return mul(weights, div(1, sum(weights, along(attrs)))); // one division a row
   },
   // dx = y · (dy - Σ dy·y)
   vjp({ output: y, grad: dy, attrs }) {

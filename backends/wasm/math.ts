@@ -34,21 +34,29 @@ function choose(mask: V128, a: V128, b: V128): V128 {
   return v128.select(mask, a, b);
 }
 
-/** Writes x as `n ln 2 + r` with whole n and |r| <= ln 2 / 2. Returns n (as an integer) and `e^r - 1`. */
-function reduceExp(f: Func, x: Vector): { n: Vector; p: Vector } {
+/** `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2. */
+const EXP_TAIL = [
+  5.0000001201e-1,
+  1.6666665459e-1,
+  4.1665795894e-2,
+  8.3334519073e-3,
+  1.3981999507e-3,
+  1.9875691500e-4,
+];
+
+/** Writes x as `n ln 2 + r` with whole n and |r| <= ln 2 / 2. Returns n in the low bits of a float, and r. */
+function splitExp(f: Func, x: Vector): { shifted: Vector; r: Vector } {
   const shifted = f.let(f.madd(x, f32x4.const(LOG2E), f32x4.const(ROUNDER)));
-  const n = f.let(i32x4.sub(shifted, i32x4.const(ROUNDER_BITS)));
   const whole = f.let(f32x4.sub(shifted, f32x4.const(ROUNDER)));
   const r = f.let(f.nmadd(whole, f32x4.const(LN2_LOW), f.nmadd(whole, f32x4.const(LN2_HIGH), x)));
-  const q = polynomial(f, r, [
-    5.0000001201e-1,
-    1.6666665459e-1,
-    4.1665795894e-2,
-    8.3334519073e-3,
-    1.3981999507e-3,
-    1.9875691500e-4,
-  ]);
-  return { n, p: f.let(f.madd(q, f.let(f32x4.mul(r, r)), r)) };
+  return { shifted, r };
+}
+
+/** x as `n ln 2 + r`: n (as an integer) and `e^r - 1`. */
+function reduceExp(f: Func, x: Vector): { n: Vector; p: Vector } {
+  const { shifted, r } = splitExp(f, x);
+  const n = f.let(i32x4.sub(shifted, i32x4.const(ROUNDER_BITS)));
+  return { n, p: f.let(f.madd(polynomial(f, r, EXP_TAIL), f.let(f32x4.mul(r, r)), r)) };
 }
 
 /** 2^n for whole n in -126 to 127. */
@@ -70,8 +78,10 @@ export function exp(f: Func, x: Vector): V128 {
 
 /** e^x for x below 88, and 0 where that is below the normal range: less work, and all that weights need. */
 export function expOfWeight(f: Func, x: Vector): V128 {
-  const { n, p } = reduceExp(f, f.let(f32x4.pmax(x, f32x4.const(-88)))); // the least n is -127, which stands for 0
-  return f32x4.mul(f32x4.add(p, f32x4.const(1)), powerOfTwo(n));
+  const { shifted, r } = splitExp(f, x);
+  const power = i32x4.add(i32x4.shl(shifted, 23), i32x4.const(127 << 23)); // only n is left of the shifted bits
+  const small = f32x4.lt(x, f32x4.const(-87.3));
+  return v128.andnot(f32x4.mul(polynomial(f, r, [1, 1, ...EXP_TAIL]), power), small);
 }
 
 /** e^x - 1, exact near 0: with x = n ln 2 + r it is `2 (s (e^r - 1) + s - 1/2)` where s = 2^(n-1). */

@@ -48,6 +48,8 @@ export interface RegionShape {
   readonly transposed: readonly number[];
   /** Counts of shifts by constants: they are part of the code. */
   readonly shiftCounts: ReadonlyMap<number, number>;
+  /** Exponentials that are never above 1: of a value less the greatest of its row. */
+  readonly weights: ReadonlySet<number>;
   /** Costly values that a later pass reads again: the pass that makes them, and their place in scratch memory. */
   readonly kept: ReadonlyMap<number, { readonly pass: number; readonly slot: number }>;
 }
@@ -151,6 +153,17 @@ function shiftCountsOf(plan: RegionPlan): Map<number, number> {
   return counts;
 }
 
+function weightsOf({ body }: RegionPlan): Set<number> {
+  const isWeight = (i: number) => {
+    const exp = body[i];
+    const shifted = exp.kind === "scalar" && exp.op === "exp" ? body[exp.args[0]] : null;
+    if (shifted?.kind !== "scalar" || shifted.op !== "sub") return false;
+    const [value, peak] = shifted.args, reduce = body[peak];
+    return reduce.kind === "reduce" && reduce.op === "max" && reduce.arg === value;
+  };
+  return new Set(body.keys().filter(isWeight));
+}
+
 /** Loads to be read in tiles, where tiles fit. */
 function transposedOf(plan: RegionPlan, needed: ReadonlySet<number>): number[] {
   const { rows, nest, vector, along } = plan.loops;
@@ -193,6 +206,7 @@ export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionS
     even: plan.loops.vector % 4 === 0,
     transposed: transposedOf(plan, needed),
     shiftCounts: shiftCountsOf(plan),
+    weights: weightsOf(plan),
     kept: keptOf(plan, passes, depends),
   };
 }

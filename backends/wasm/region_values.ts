@@ -4,16 +4,18 @@
  * @module
  */
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
+import type { Instr } from "../../core/program.ts";
 import { loadVector, type Place, stepOf, storeVector } from "./access.ts";
 import type { Func, Local } from "./assembler.ts";
 import type { Access } from "./axes.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
-import type { Vector } from "./math.ts";
+import { expOfWeight, type Vector } from "./math.ts";
 import type { Depends, RegionShape } from "./region_shape.ts";
 import { lanesOf, scalars } from "./scalar.ts";
 import { f32x4, i32x4, transpose } from "./simd.ts";
 
 type Int = Local<"i32">;
+type ScalarInstr = Extract<Instr, { kind: "scalar" }>;
 
 /** What is known inside one loop: values, and where each operand has got to. */
 export class Scope {
@@ -209,13 +211,17 @@ export class Values {
         const kept = this.#keptPlace(i, scope, copy);
         if (kept && this.shape.kept.get(i)!.pass < this.pass) return loadVector(f, kept);
         const args = instr.args.map((arg) => this.evaluate(arg, scope, copy));
-        const first = this.shape.plan.body[instr.args[instr.op === "where" ? 1 : 0]].dtype;
-        const count = this.shape.shiftCounts.get(i);
-        const value = f.let(scalars[instr.op]({ f, lanes: lanesOf(first), dtype: instr.dtype, args, count }));
+        const value = f.let(this.#scalar(i, instr, args));
         if (kept) storeVector(f, kept, value);
         return value;
       }
     }
+  }
+
+  #scalar(i: number, { op, args: places, dtype }: ScalarInstr, args: Vector[]): V128 {
+    if (this.shape.weights.has(i)) return expOfWeight(this.f, args[0]);
+    const first = this.shape.plan.body[places[op === "where" ? 1 : 0]].dtype;
+    return scalars[op]({ f: this.f, lanes: lanesOf(first), dtype, args, count: this.shape.shiftCounts.get(i) });
   }
 
   #index(i: number, scope: Scope, copy: number, dtype: DType): V128 {
