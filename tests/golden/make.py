@@ -74,17 +74,19 @@ def write(name, content):
 
 def main():
     import basics
+    import cnn
     import gan
     import gpt
     import images
     import layers
     import optimizers
     import recurrent
+    import resnet
     import selection
     import threefry
     import vae
 
-    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, gan, gpt, vae]:
+    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, cnn, gan, gpt, resnet, vae]:
         torch.manual_seed(7)
         write(module.__name__, module.make())
 
