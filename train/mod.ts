@@ -27,5 +27,13 @@ export {
   type SgdOptions,
 } from "./optimizers.ts";
 export { clipByGlobalNorm, globalNorm } from "./clip.ts";
+export {
+  lossScaled,
+  type LossScaleOptions,
+  type LossScaleState,
+  type ScaledGradOptions,
+  scaledValueAndGrad,
+} from "./loss_scale.ts";
+export { allFinite, castFloats } from "./precision.ts";
 export * as schedules from "./schedules.ts";
 export type { Schedule } from "./schedules.ts";
