@@ -12,13 +12,14 @@
 import { join } from "@std/path";
 import * as tn from "../mod.ts";
 import * as gpt from "../models/gpt.ts";
+import { charactersOf, vocabulary } from "../train/data.ts";
 import { duration, type Screen, thousands } from "../train/progress.ts";
 import { type History, lossChart } from "./char_gpt/chart.ts";
 import { COMMAND, type Flags } from "./char_gpt/flags.ts";
 import { loadModel, type Model, saveModel } from "./char_gpt/model.ts";
 import { writeFile } from "./kit/files.ts";
 import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
-import { loadText, splitText, spreadStarts, type Text, Vocabulary, windows } from "./char_gpt/text.ts";
+import { loadText, splitText, spreadStarts, type Text, windows } from "./char_gpt/text.ts";
 
 /** Everything that a training step replaces. */
 interface Training {
@@ -41,8 +42,8 @@ type CharGptRun = Run<(typeof COMMAND)["flags"]>;
 async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise<void> {
   screen.print(screen.bold("A GPT learns to write, character by character"));
   const text = await loadText(flags.data);
-  const { vocabulary, tokens, config } = prepare(text, flags);
-  screen.fact("text", `${text.name}: ${thousands(tokens.length)} characters, ${vocabulary.size} different`);
+  const { characters, tokens, config } = prepare(text, flags);
+  screen.fact("text", `${text.name}: ${thousands(tokens.length)} characters, ${characters.size} different`);
   await chooseBackend(flags, screen);
   const [initKey, trainingKey] = tn.split(tn.key(flags.seed));
   const initial = gpt.init(initKey, config);
@@ -52,7 +53,7 @@ async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise
   const job = { flags, config, tokens, key: trainingKey };
   const { params, history } = await train(job, initial, screen, interrupt);
   const steps = history.losses.length, [, validationLoss] = history.validations.at(-1)!;
-  const model = { params, config, vocabulary, steps, validationLoss };
+  const model = { params, config, vocabulary: characters, steps, validationLoss };
   await saveModel(join(folder, "model.safetensors"), model);
   await writeFile(join(folder, "loss.svg"), lossChart(history, `${text.name}: loss of a GPT on characters`));
   if (!interrupt.aborted) await writeSample(flags, model, screen);
@@ -64,12 +65,12 @@ async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise
 
 /** The text as numbers and the model for it; throws what can be known to fail before training begins. */
 function prepare(text: Text, { context, layers, heads, channels, dropout, prompt }: Flags) {
-  const vocabulary = Vocabulary.of(text.content);
-  const tokens = vocabulary.encode(text.content);
+  const characters = vocabulary(charactersOf(text.content));
+  const tokens = characters.encode(text.content);
   splitText(tokens, context);
-  vocabulary.encode(prompt ?? "");
-  const config: gpt.GptConfig = { vocabSize: vocabulary.size, context, layers, heads, channels, bias: false, dropout };
-  return { vocabulary, tokens, config };
+  characters.encode(prompt ?? "");
+  const config: gpt.GptConfig = { vocabSize: characters.size, context, layers, heads, channels, bias: false, dropout };
+  return { characters, tokens, config };
 }
 
 function describe(config: gpt.GptConfig): string {
@@ -188,7 +189,7 @@ async function sampleAgain({ flags, screen }: CharGptRun, from: string): Promise
 async function writeSample(flags: Flags, { params, config, vocabulary }: Model, screen: Screen): Promise<void> {
   const { sample: length, temperature, topK, seed } = flags;
   if (length === 0) return;
-  const prompt = flags.prompt ?? (vocabulary.has("\n") ? "\n" : vocabulary.characters[0]);
+  const prompt = flags.prompt ?? (vocabulary.has("\n") ? "\n" : vocabulary.symbols[0]);
   screen.print(`\n${screen.dim(prompt.trim() === "" ? "sample:" : prompt)}`);
   const begin = performance.now();
   const onToken = (token: number) => screen.write(vocabulary.decode([token]));

@@ -5,7 +5,7 @@
  */
 import type { GptConfig, GptParams } from "../../models/gpt.ts";
 import { readSafetensors, writeSafetensors } from "../../io/safetensors.ts";
-import { Vocabulary } from "./text.ts";
+import { type Vocabulary, vocabulary } from "../../train/data.ts";
 
 /** What is needed to write text. */
 export interface Model {
@@ -21,12 +21,12 @@ const FORMAT = "tenon char_gpt";
 
 /** Writes a model to `path`. */
 export async function saveModel(path: string, model: Model): Promise<void> {
-  const { params, config, vocabulary, steps, validationLoss } = model;
+  const { params, config, steps, validationLoss } = model;
   await writeSafetensors(path, params, {
     metadata: {
       format: FORMAT,
       config: JSON.stringify(config),
-      vocabulary: JSON.stringify(vocabulary.characters.join("")),
+      vocabulary: JSON.stringify(model.vocabulary.symbols.join("")),
       steps: String(steps),
       validationLoss: String(validationLoss),
     },
@@ -41,7 +41,7 @@ export async function loadModel(path: string): Promise<Model> {
     return {
       params: tree as GptParams,
       config: JSON.parse(metadata.config),
-      vocabulary: new Vocabulary([...JSON.parse(metadata.vocabulary)]),
+      vocabulary: vocabulary(JSON.parse(metadata.vocabulary)),
       steps: Number(metadata.steps),
       validationLoss: Number(metadata.validationLoss),
     };

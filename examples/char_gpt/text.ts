@@ -1,8 +1,9 @@
 /**
- * Text as numbers: where it comes from, which characters it has, and the windows that a model learns from.
+ * Where the text comes from, and the windows of it that a model learns from.
  *
  * @module
  */
+import { readText } from "../../train/data.ts";
 
 /** A text and what to call it. */
 export interface Text {
@@ -17,63 +18,7 @@ export async function loadText(source: string | undefined): Promise<Text> {
     return { name: "moby-dick", content: book.default };
   }
   const name = source.replace(/[/\\]+$/, "").split(/[/\\]/).pop()!.replace(/\.\w+$/, "") || "text";
-  return { name, content: await (/^https?:\/\//.test(source) ? download(source) : readFile(source)) };
-}
-
-async function download(url: string): Promise<string> {
-  let reason: string;
-  try {
-    const response = await fetch(url);
-    if (response.ok) return await response.text();
-    reason = `the server answers ${response.status} ${response.statusText}`;
-  } catch (error) {
-    reason = (error as Error).message;
-  }
-  throw new Error(`Cannot download ${url}: ${reason}`);
-}
-
-async function readFile(path: string): Promise<string> {
-  try {
-    return await Deno.readTextFile(path);
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound ? "there is no such file" : (error as Error).message;
-    throw new Error(`Cannot read ${path}: ${reason}`);
-  }
-}
-
-/** The characters of a text, in the order of their code points; a character's token is its position. */
-export class Vocabulary {
-  readonly #tokens: ReadonlyMap<string, number>;
-
-  constructor(readonly characters: readonly string[]) {
-    this.#tokens = new Map(characters.map((character, token) => [character, token]));
-  }
-
-  /** All characters that appear in `text`. */
-  static of(text: string): Vocabulary {
-    return new Vocabulary([...new Set(text)].sort());
-  }
-
-  get size(): number {
-    return this.characters.length;
-  }
-
-  has(character: string): boolean {
-    return this.#tokens.has(character);
-  }
-
-  /** Throws if the text has a character that the vocabulary lacks. */
-  encode(text: string): Int32Array<ArrayBuffer> {
-    return Int32Array.from(text as Iterable<string>, (character) => {
-      const token = this.#tokens.get(character);
-      if (token === undefined) throw new Error(`Cannot encode ${JSON.stringify(character)}: the text never has it`);
-      return token;
-    });
-  }
-
-  decode(tokens: readonly number[]): string {
-    return tokens.map((token) => this.characters[token]).join("");
-  }
+  return { name, content: await readText(source) };
 }
 
 /** The first nine tenths to learn from, the rest to test on. Throws if either cannot fill one window. */

@@ -41,7 +41,7 @@ function frame(title: string) {
 }
 
 function axis(name: string) {
-  return { type: "value", name, nameLocation: "middle", nameGap: 40, scale: true };
+  return { type: "value", name, nameLocation: "middle", nameGap: 40, scale: true, axisLine: { onZero: false } };
 }
 
 /** Six digits are more than a picture shows. */
@@ -182,7 +182,7 @@ export function matrixChart({ title, x, y, values, columns, rows }: MatrixChart)
       label: {
         show: value !== 0,
         formatter: String(value),
-        color: value / total > 0.5 ? "#fff" : "#222",
+        color: value / total > 0.15 ? "#fff" : "#222",
         fontSize: 11,
       },
     }));
@@ -202,7 +202,6 @@ export function matrixChart({ title, x, y, values, columns, rows }: MatrixChart)
       grid: { left: 72, right: 24, top: 56, bottom: 64 },
       xAxis: labels(x, names(columns, values[0]?.length ?? 0)),
       yAxis: { ...labels(y, names(rows, values.length)), inverse: true },
-      // the square root makes rare mistakes visible beside what is right
       visualMap: { show: false, min: 0, max: 1, dimension: 2, inRange: { color: SHADES } },
       series: [{ type: "heatmap", data: cells, itemStyle: { borderColor: "#fff", borderWidth: 1 } }],
     },
@@ -212,8 +211,8 @@ export function matrixChart({ title, x, y, values, columns, rows }: MatrixChart)
 }
 
 /** From nothing to all, closer together where little is: rare mistakes show beside what is right. */
-const SHADES: readonly string[] = Array.from({ length: 21 }, (_, i) => {
-  const part = Math.sqrt(i / 20);
+const SHADES: readonly string[] = Array.from({ length: 101 }, (_, i) => {
+  const part = (i / 100) ** 0.4;
   const mix = (from: number, to: number) => Math.round(from + (to - from) * part);
   return `rgb(${mix(247, 43)},${mix(249, 74)},${mix(252, 125)})`;
 });

@@ -40,6 +40,7 @@ export type NestedNumbers = readonly (number | NestedNumbers)[];
  * ```
  */
 export function hostArray<T extends HostData>(values: T, options?: { readonly shape?: Shape }): HostArray<T>;
+/** Numbers in arrays as `f32`. */
 export function hostArray(values: NestedNumbers, options?: { readonly shape?: Shape }): HostArray<Float32Array>;
 export function hostArray(
   values: HostData | NestedNumbers,
