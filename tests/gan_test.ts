@@ -108,3 +108,120 @@ for (const [kind, expected] of Object.entries(GOLDEN)) {
     await assertGolden("sample", sample, expected.after.sample, { relative: 1e-3 });
   });
 }
+
+const CONFIG: gan.GanConfig = { size: 8, latent: 5, channels: [4, 3] };
+const labelsOf = (...labels: number[]) => tn.tensor(labels, { dtype: "i32" });
+
+async function meanAndSpread(tensor: tn.Tensor): Promise<[mean: number, spread: number]> {
+  return [await tn.mean(tensor).item(), Math.sqrt(await tn.variance(tensor).item())];
+}
+
+Deno.test("init draws DCGAN's distributions; a critic has no norms and keeps the variance", async () => {
+  await tn.use("cpu");
+  const wide: gan.GanConfig = { ...CONFIG, channels: [96, 64], latent: 40 };
+  const { generator, discriminator } = gan.init(tn.key(0), wide);
+  for (const weight of [generator.project, generator.blocks[0].up, discriminator.blocks[1].down]) {
+    const [mean, spread] = await meanAndSpread(weight);
+    assertAlmostEquals(mean, 0, 1e-3);
+    assertAlmostEquals(spread, 0.02, 1e-3);
+  }
+  const [mean, spread] = await meanAndSpread(generator.blocks[0].norm.scale);
+  assertAlmostEquals(mean, 1, 0.01);
+  assertAlmostEquals(spread, 0.02, 0.01);
+  assertEquals(discriminator.blocks.map(({ norm, bias }) => [!!norm, !!bias]), [[false, true], [true, false]]);
+
+  const { discriminator: critic } = gan.init(tn.key(0), { ...wide, objective: "wasserstein" });
+  assertEquals(critic.blocks.map(({ norm, bias }) => [!!norm, !!bias]), [[false, true], [false, true]]);
+  assertAlmostEquals((await meanAndSpread(critic.blocks[1].down))[1], Math.sqrt(2 / (64 * 16)), 1e-3);
+});
+
+Deno.test("the paper's networks for 64x64 pictures in color have its shapes", async () => {
+  await tn.use("cpu");
+  const config: gan.GanConfig = { size: 64, colors: 3, latent: 100, channels: [8, 6, 4, 2] };
+  const { generator, discriminator } = gan.init(tn.key(0), config);
+  const fake = gan.generate(generator, { latent: tn.normal(tn.key(1), [2, 100]) }, config);
+  assertEquals(fake.shape, [2, 3, 64, 64]);
+  assertEquals(gan.discriminate(discriminator, fake, config).shape, [2]);
+  assert((await fake.data()).every((value) => Math.abs(value) <= 1));
+});
+
+Deno.test("a sample depends on its own latent alone, a picture of training on the whole batch", async () => {
+  await tn.use("cpu");
+  const { generator } = gan.init(tn.key(0), CONFIG), state = gan.initState(CONFIG);
+  const latents = [1, 2].map((seed) => tn.normal(tn.key(seed), [2, 5]));
+  const mixed = tn.stack([tn.slice(latents[0], 0, 1), tn.slice(latents[1], 1, 2)]);
+  const first = async (pictures: tn.Tensor) => (await pictures.data()).slice(0, 64);
+  const sample = (latent: tn.Tensor) => first(gan.sample(generator, state, { latent }, CONFIG));
+  const generate = (latent: tn.Tensor) => first(gan.generate(generator, { latent }, CONFIG));
+  const other = tn.reshape(mixed, [2, 5]);
+  assertEquals(await sample(latents[0]), await sample(other));
+  assertNotEquals(await generate(latents[0]), await generate(other));
+});
+
+Deno.test("labels change what is drawn and what is thought of it", async () => {
+  await tn.use("cpu");
+  const config = { ...CONFIG, classes: 10 }, { generator, discriminator } = gan.init(tn.key(0), config);
+  const latent = tn.broadcastTo(tn.normal(tn.key(1), [1, 5]), [2, 5]);
+  const drawn = await gan.generate(generator, { latent, labels: labelsOf(3, 8) }, config).data();
+  assertNotEquals(drawn.slice(0, 64), drawn.slice(64));
+  const same = tn.broadcastTo(tn.normal(tn.key(2), [1, 1, 8, 8]), [2, 1, 8, 8]);
+  const [a, b] = await gan.discriminate(discriminator, same, config, labelsOf(3, 8)).data();
+  assertNotEquals(a, b);
+});
+
+Deno.test("a critic that is linear of slope 1 pays no penalty", async () => {
+  await tn.use("cpu");
+  const config: gan.GanConfig = { size: 2, latent: 1, channels: [1], objective: "wasserstein" };
+  // a kernel that sees the four pixels, all above zero: D(x) = (x1 + x2 + x3 + x4) / 2
+  const down = tn.tensor([[[[0, 0, 0, 0], [0, 0.5, 0.5, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 0]]]]);
+  const critic = {
+    blocks: [{ down, bias: tn.zeros([1]) }],
+    score: { weight: tn.ones([1, 1]), bias: tn.zeros([1]) },
+  };
+  const real = tn.full([3, 1, 2, 2], 0.75), fake = tn.full([3, 1, 2, 2], 0.25), mix = tn.uniform(tn.key(0), [3]);
+  assertAlmostEquals(await gan.discriminatorLoss(critic, { real, fake, mix }, config).item(), 0.5 - 1.5, 1e-6);
+  const steeper = { ...critic, score: { ...critic.score, weight: tn.tensor([[3]]) } };
+  const loss = await gan.discriminatorLoss(steeper, { real, fake, mix }, { ...config, penalty: 2 }).item();
+  assertAlmostEquals(loss, 3 * (0.5 - 1.5) + 2 * (3 - 1) ** 2, 1e-5);
+});
+
+Deno.test("mistakes are named", async () => {
+  await tn.use("cpu");
+  const { generator, discriminator } = gan.init(tn.key(0), CONFIG);
+  const mistakes: [() => unknown, new (message: string) => Error, string][] = [
+    [
+      () => gan.init(tn.key(0), { ...CONFIG, size: 10 }),
+      tn.ArgumentError,
+      "Cannot make a GAN for pictures of side 10 with channels [4,3]: each entry must halve the side",
+    ],
+    [
+      () => gan.generate(generator, { latent: tn.zeros([2, 6]) }, CONFIG),
+      tn.ShapeError,
+      "Cannot make pictures from latents [2,6]: they must be [B, 5]",
+    ],
+    [
+      () => gan.generate(generator, { latent: tn.zeros([2, 5]) }, { ...CONFIG, classes: 10 }),
+      tn.ArgumentError,
+      "Cannot make pictures of 10 classes without labels",
+    ],
+    [
+      () => gan.discriminate(discriminator, tn.zeros([2, 1, 8, 8]), CONFIG, labelsOf(1, 2)),
+      tn.ArgumentError,
+      "Cannot judge pictures of given labels: the config has no classes",
+    ],
+    [
+      () => gan.discriminate(discriminator, tn.zeros([2, 3, 8, 8]), CONFIG),
+      tn.ShapeError,
+      "Cannot judge pictures [2,3,8,8]: they must be [B, 1, 8, 8]",
+    ],
+    [
+      () => {
+        const images = tn.zeros([2, 1, 8, 8]), config = { ...CONFIG, objective: "wasserstein" } as const;
+        gan.discriminatorLoss(discriminator, { real: images, fake: images }, config);
+      },
+      tn.ArgumentError,
+      "Cannot penalize a critic's slopes without mix: give [B] numbers between 0 and 1",
+    ],
+  ];
+  for (const [act, kind, message] of mistakes) assertThrows(act, kind, message);
+});
