@@ -15,16 +15,15 @@
  */
 import { size } from "../../core/shape.ts";
 import type { ConvAttrs, ConvFilterGradAttrs } from "../../ops/conv.ts";
-import { directConv, directFilterGrad, type Sizes, sizesOf, THIN } from "./direct.ts";
+import { directConv, directFilterGrad, planesOf, type Sizes, sizesOf, THIN } from "./direct.ts";
 import { imageProduct } from "./image_product.ts";
 import type { Call } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { imagePacking, type Windows } from "./windows.ts";
+import { windowMatrix, type Windows } from "./windows.ts";
 
 /** What forward and filter gradient read: windows of the input, one for every output place. */
-function inputWindows({ input, output, kernel }: Sizes, { stride, padding, dilation }: ConvAttrs): Windows {
+function inputWindows({ output, kernel }: Sizes, { stride, padding, dilation }: ConvAttrs): Windows {
   return {
-    image: input,
     places: output,
     kernel,
     step: stride,
@@ -38,10 +37,12 @@ export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
   const { inputs: [x, w], outputs: [y] } = call;
   const sizes = sizesOf(x.shape, w.shape, y.shape, attrs.groups);
   const { batch, groups, channels, filters } = sizes;
-  const depth = channels * size(sizes.kernel), plane = size(sizes.input);
+  const depth = channels * size(sizes.kernel);
   if (size(y.shape) === 0) return [];
   if (filters < THIN) return directConv(call, x.ref, w.ref, sizes, attrs);
-  return imageProduct(call, {
+  const windows = inputWindows(sizes, attrs);
+  const { calls, plane, ...b } = windowMatrix(planesOf(x.ref, sizes), channels, windows, "places", call.temporary);
+  const product = imageProduct(call, {
     rows: filters,
     columns: size(sizes.output),
     depth,
@@ -51,10 +52,10 @@ export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
     a: w.ref,
     aOrder: "rows",
     aStride: 4 * depth,
-    b: x.ref,
-    ...imagePacking(inputWindows(sizes, attrs), "places"),
+    ...b,
     c: y.ref,
   });
+  return [...calls, ...product];
 }
 
 /** `dw`, summed over the batch. */
@@ -63,9 +64,11 @@ export function lowerConvFilterGrad(call: OpCall, attrs: ConvFilterGradAttrs): C
   const sizes = sizesOf(x.shape, dw.shape, dy.shape, attrs.groups);
   const { batch, groups, channels, filters } = sizes;
   if (size(dw.shape) === 0) return [];
-  const outputs = size(sizes.output), plane = size(sizes.input);
+  const outputs = size(sizes.output);
   if (filters < THIN) return directFilterGrad(call, x.ref, dy.ref, sizes, attrs);
-  return imageProduct(call, {
+  const windows = inputWindows(sizes, attrs);
+  const { calls, plane, ...b } = windowMatrix(planesOf(x.ref, sizes), channels, windows, "taps", call.temporary);
+  const product = imageProduct(call, {
     rows: filters,
     columns: channels * size(sizes.kernel),
     depth: outputs,
@@ -76,8 +79,8 @@ export function lowerConvFilterGrad(call: OpCall, attrs: ConvFilterGradAttrs): C
     a: dy.ref,
     aOrder: "rows",
     aStride: 4 * outputs,
-    b: x.ref,
-    ...imagePacking(inputWindows(sizes, attrs), "taps"),
+    ...b,
     c: dw.ref,
   });
+  return [...calls, ...product];
 }

@@ -20,7 +20,7 @@ import { imageProduct } from "./image_product.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { lowerRegion } from "./region.ts";
-import { imagePacking } from "./windows.ts";
+import { windowMatrix, type Windows } from "./windows.ts";
 
 /** One phase along one axis. */
 interface Phase {
@@ -103,8 +103,18 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
       }),
     ];
   }
-  const plane = size(sizes.output);
+  const [height, width] = sizes.output;
+  const image = { ref: call.inputs[0].ref, planes: batch * groups * filters, height, width };
+  const windows: Windows = {
+    places,
+    kernel,
+    step: [1, 1],
+    spread: [-y.spread, -x.spread],
+    start: [y.start, x.start],
+  };
+  const { calls, plane, ...b } = windowMatrix(image, filters, windows, "places", call.temporary);
   return [
+    ...calls,
     ...exchangeFilters(call, sizes, phases, weights, false),
     ...imageProduct(target, {
       rows: channels,
@@ -116,15 +126,7 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
       a: weights,
       aOrder: "rows",
       aStride: 4 * depth,
-      b: call.inputs[0].ref,
-      ...imagePacking({
-        image: sizes.output,
-        places,
-        kernel,
-        step: [1, 1],
-        spread: [-y.spread, -x.spread],
-        start: [y.start, x.start],
-      }, "places"),
+      ...b,
       c: to,
     }),
   ];

@@ -70,7 +70,8 @@ function lowerSum(call: OpCall, { image, windows, taps, sliding, loops, factor }
   });
 }
 
-function planesOf(ref: Ref, { batch, groups, channels, input: [height, width] }: Sizes): Image {
+/** The planes of the input at `ref`. */
+export function planesOf(ref: Ref, { batch, groups, channels, input: [height, width] }: Sizes): Image {
   return { ref, planes: batch * groups * channels, height, width };
 }
 

@@ -65,7 +65,7 @@ export interface Product {
   /** The packing, or null to read B in place with its rows `bStride` bytes apart. */
   readonly packing: Packing | null;
   readonly bStride: number;
-  readonly packingArgs: Readonly<Record<string, number>>;
+  readonly packingArgs: Readonly<Record<string, Arg>>;
   /** Contiguous: batch, rows, columns. */
   readonly c: Ref;
   readonly epilogue: Epilogue | null;

@@ -1,5 +1,5 @@
 /**
- * Packing for products with the windows of an image: `B[tap, place]` or its transpose, gathered as it is needed.
+ * Packing for products with the windows of an image: `B[tap, place]` or its transpose, read as it is needed.
  *
  * A *place* (p, q) is where a window starts, a *tap* (channel, u, v) an element of the window. The pixel under a tap is
  *
@@ -7,17 +7,25 @@
  *  row = start + p step + u spread        column likewise, in the image of the tap's channel
  * ```
  *
- * and 0 where that is outside of the image. Places side by side in a row are pixels side by side, if the step is 1: then
- * four are loaded at once. Otherwise they are gathered one by one.
+ * The image is first framed, so that every window lies inside of it, and its columns are split by their remainder to the
+ * step: then places side by side are pixels side by side, and every pixel is
+ *
+ * ```text
+ *  address = image + offset of the place + offset of the tap
+ * ```
+ *
+ * The offsets of the taps are in a table that a small kernel makes.
  *
  * @module
  */
 import { size } from "../../core/shape.ts";
 import type { Func, Local } from "./assembler.ts";
-import { type Expr, i32, type V128 } from "./instructions.ts";
+import { i32, type V128 } from "./instructions.ts";
+import { type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { packingOf } from "./packing.ts";
+import { frameImage, type Image, reach } from "./padding.ts";
 import type { Packing, Piece, Product } from "./product.ts";
-import { i32x4, transpose, v128 } from "./simd.ts";
+import { transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
 type Int = Local<"i32">;
@@ -25,7 +33,6 @@ type Pair = readonly [number, number];
 
 /** How windows lie in an image; pairs are (height, width). */
 export interface Windows {
-  readonly image: Pair;
   /** How many windows there are. */
   readonly places: Pair;
   readonly kernel: Pair;
@@ -37,260 +44,206 @@ export interface Windows {
   readonly start: Pair;
 }
 
-/** Lane numbers. */
-const IOTA = i32x4.const(0, 1, 2, 3);
-
 /** Which of the two counts the columns of B; the other counts its rows. */
 type Columns = "places" | "taps";
 
-const ARGS = [
-  "height",
-  "width",
-  "placesX",
-  "kernelY",
-  "kernelX",
-  "stepY",
-  "stepX",
-  "spreadY",
-  "spreadX",
-  "startY",
-  "startX",
-] as const;
-type Args = Readonly<Record<typeof ARGS[number] | "b" | "columns", Int>>;
+/** B, as a product takes it. */
+export interface WindowMatrix extends Pick<Product, "b" | "packing" | "packingArgs" | "bStride"> {
+  /** Elements of one channel's plane. */
+  readonly plane: number;
+  /** What must be done before the product. */
+  readonly calls: readonly Call[];
+}
 
-/** The parts of a product that read windows. */
-export function imagePacking(
+/** The windows of images of `channels` planes each as B. */
+export function windowMatrix(
+  image: Image,
+  channels: number,
   windows: Windows,
   columns: Columns,
-): Pick<Product, "packing" | "packingArgs" | "bStride"> {
-  const { image, places, kernel, step, spread, start } = windows;
-  if (isPointwise(windows)) return matrixPacking(size(image), columns);
-  const contiguous = step[1] === 1;
-  const packing: Packing = {
-    key: `windows by ${columns}${contiguous ? " contiguous" : ""}`,
-    args: ARGS,
-    write: (f, args, piece) => new WindowPacker(f, args as Args, columns, contiguous).write(piece),
+  temporary: (bytes: number) => Ref,
+): WindowMatrix {
+  if (isPointwise(image, windows)) return pointwise(image, columns);
+  const { places, kernel, step, spread, start } = windows;
+  // rows and columns are counted from the first that any window reads
+  const back = [0, 1].map((axis) => Math.max(0, -(kernel[axis] - 1) * spread[axis]));
+  const reaches = (axis: 0 | 1) => reach(places[axis], kernel[axis], step[axis], Math.abs(spread[axis]));
+  const frame = { top: back[0] - start[0], left: back[1] - start[1], height: reaches(0), width: reaches(1) };
+  const { ref, height, width, part, calls } = frameImage(image, { ...frame, split: step[1] }, 0, temporary);
+  const table = temporary(4 * channels * size(kernel));
+  return {
+    b: ref,
+    packing: {
+      key: `windows by ${columns}`,
+      args: ARGS,
+      write: (f, args, piece) => new WindowPacker(f, args as Args).write(columns, piece),
+    },
+    packingArgs: { table, placesX: places[1], rowStep: 4 * step[0] * width },
+    bStride: 0,
+    plane: height * width,
+    calls: [...calls, {
+      name: "taps",
+      kernel: TABLE,
+      args: {
+        table,
+        kernelY: kernel[0],
+        kernelX: kernel[1],
+        plane: height * width,
+        width,
+        firstY: back[0],
+        firstX: back[1],
+        spreadY: spread[0],
+        spreadX: spread[1],
+        step: step[1],
+        part,
+      },
+      total: channels * size(kernel),
+      chunk: channels * size(kernel),
+    }],
   };
-  const packingArgs: Record<typeof ARGS[number], number> = {
-    height: image[0],
-    width: image[1],
-    placesX: places[1],
-    kernelY: kernel[0],
-    kernelX: kernel[1],
-    stepY: step[0],
-    stepX: step[1],
-    spreadY: spread[0],
-    spreadX: spread[1],
-    startY: start[0],
-    startX: start[1],
-  };
-  return { packing, packingArgs, bStride: 0 };
 }
 
 /** Whether every window is one pixel, in order: the image is the matrix already. */
-function isPointwise({ image, places, kernel, step, start }: Windows): boolean {
+function isPointwise({ height, width }: Image, { places, kernel, step, start }: Windows): boolean {
   const all = (pair: Pair, n: number) => pair[0] === n && pair[1] === n;
-  return all(kernel, 1) && all(step, 1) && all(start, 0) && image[0] === places[0] && image[1] === places[1];
+  return all(kernel, 1) && all(step, 1) && all(start, 0) && height === places[0] && width === places[1];
 }
 
 /** An image `[channel, place]` as B, or transposed. */
-function matrixPacking(plane: number, columns: Columns): Pick<Product, "packing" | "packingArgs" | "bStride"> {
+function pointwise({ ref, height, width }: Image, columns: Columns): WindowMatrix {
+  const plane = height * width;
   const b = columns === "places" ? { row: plane, column: 1 } : { row: 1, column: plane };
-  return { packing: packingOf(b), packingArgs: { bColumn: 4 * b.column }, bStride: 4 * b.row };
+  return {
+    b: ref,
+    packing: packingOf(b),
+    packingArgs: { bColumn: 4 * b.column },
+    bStride: 4 * b.row,
+    plane,
+    calls: [],
+  };
 }
 
-/** One summand of a pixel's position: coordinates, and the first pixel of its channel's image. */
-interface Position {
-  readonly y: Int;
-  readonly x: Int;
-  readonly plane: Int;
-}
+/** Writes the offset of each tap in bytes. */
+const TABLE: Kernel = kernel(
+  "table of taps",
+  ["table", "kernelY", "kernelX", "plane", "width", "firstY", "firstX", "spreadY", "spreadX", "step", "part"],
+  ({ f, args, begin, end }) => {
+    f.for({ from: begin, to: end }, (tap) => {
+      const rest = f.let(i32.div_u(tap, args.kernelX));
+      const v = i32.sub(tap, i32.mul(rest, args.kernelX));
+      const channel = f.let(i32.div_u(rest, args.kernelY));
+      const u = i32.sub(rest, i32.mul(channel, args.kernelY));
+      const row = f.let(i32.add(args.firstY, i32.mul(u, args.spreadY)));
+      const column = f.let(i32.add(args.firstX, i32.mul(v, args.spreadX)));
+      const inRow = i32.add(i32.mul(i32.rem_u(column, args.step), args.part), i32.div_u(column, args.step));
+      const element = i32.add(i32.add(i32.mul(channel, args.plane), i32.mul(row, args.width)), inRow);
+      f.do(i32.store(i32.add(args.table, i32.shl(tap, 2)), i32.shl(element, 2)));
+    });
+  },
+);
 
-/** The same for four lanes. */
-interface Positions {
-  readonly y: Local<"v128">;
-  readonly x: Local<"v128">;
-  readonly plane: Local<"v128">;
-}
+const ARGS = ["table", "placesX", "rowStep"] as const;
+type Args = Readonly<Record<typeof ARGS[number] | "b" | "columns", Int>>;
 
 class WindowPacker {
-  constructor(
-    readonly f: Func,
-    readonly args: Args,
-    readonly columns: Columns,
-    readonly contiguous: boolean,
-  ) {}
+  constructor(readonly f: Func, readonly args: Args) {}
 
-  write({ depthBegin, depth, columnBegin, columns, to }: Piece): void {
+  write(kind: Columns, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
     const { f } = this;
     const target = f.let(to);
     f.for({ to: columns, step: TILE_COLUMNS }, (j) => {
-      for (const half of [0, 1]) {
-        const first = f.let(i32.add(i32.add(columnBegin, j), 4 * half));
-        const address = f.let(i32.add(target, 16 * half));
-        this.#half(first, depthBegin, depth, address);
-      }
+      const first = f.let(i32.add(columnBegin, j)), address = f.let(target);
+      if (kind === "places") this.#places(first, depthBegin, depth, address);
+      else this.#taps(first, depthBegin, depth, address);
       f.increase(target, i32.mul(depth, 4 * TILE_COLUMNS));
     });
   }
 
-  /** Four columns, for all k of the piece. */
-  #half(first: Int, depthBegin: Int, depth: Int, address: Int): void {
-    if (this.columns === "places") this.#places(first, depthBegin, depth, address);
-    else this.#taps(first, depthBegin, depth, address);
-  }
-
-  /** Four places, one tap after another. */
-  #places(first: Int, depthBegin: Int, depth: Int, address: Int): void {
+  /** The columns of a panel; those past the last repeat the last one. */
+  #panel(first: Int): Int[] {
     const { f, args } = this;
-    const gather = () => {
-      const lanes = this.#lanes(first);
-      this.#eachTap(depthBegin, depth, (tap) => this.#store(address, this.#gather(lanes, tap)));
-    };
-    if (!this.contiguous) return gather();
-    const column = f.let(i32.rem_u(first, args.placesX));
-    f.if(i32.le_u(i32.add(column, 4), args.placesX), () => {
-      const place = this.#place(first);
-      const columns = f.let(i32x4.add(i32x4.splat(place.x), IOTA));
-      this.#eachTap(depthBegin, depth, (tap) => this.#store(address, this.#neighbours(place, columns, tap)));
-    }, gather);
+    const last = f.let(i32.sub(args.columns, 1));
+    return Array.from({ length: TILE_COLUMNS }, (_, i) => f.let(i32.min_u(f.let(i32.add(first, i)), last)));
   }
 
-  /** Four taps, one place after another; or four places at once, transposed, where a row has them. */
-  #taps(first: Int, depthBegin: Int, depth: Int, address: Int): void {
-    const { f, args } = this;
-    const lanes = this.#lanes(first);
-    const taps = [0, 1, 2, 3].map((lane): Position => ({
-      y: f.let(i32x4.extract(lanes.y, lane)),
-      x: f.let(i32x4.extract(lanes.x, lane)),
-      plane: f.let(i32x4.extract(lanes.plane, lane)),
-    }));
-    const place = this.#place(depthBegin);
-    const column = f.let(i32.rem_u(depthBegin, args.placesX));
-    const left = f.let(depth);
-    const advance = (places: number) => {
-      f.increase(left, -places);
-      f.increase(column, places);
-      f.increase(place.x, i32.mul(places, args.stepX));
-      f.if(i32.eq(column, args.placesX), () => {
-        f.set(column, i32.const(0));
-        f.set(place.x, args.startX);
-        f.increase(place.y, args.stepY);
-      });
-    };
-    const one = () => {
-      this.#store(address, this.#gather(lanes, place));
-      advance(1);
-    };
-    const four = () => {
-      const columns = f.let(i32x4.add(i32x4.splat(place.x), IOTA));
-      const vectors = taps.map((tap) => f.let(this.#neighbours(place, columns, tap)));
-      for (const row of transpose(f, vectors)) this.#store(address, row);
-      advance(4);
-    };
-    const together = i32.and(i32.ge_u(left, 4), i32.le_u(i32.add(column, 4), args.placesX));
-    f.while(left, () => this.contiguous ? f.if(together, four, one) : one());
-  }
-
-  #store(address: Int, value: V128): void {
-    this.f.do(v128.store(address, value));
-    this.f.increase(address, 4 * TILE_COLUMNS);
-  }
-
-  // Positions.
-
-  #place(index: Expr<"i32">): Position {
+  /** Address of the pixel under a place's first tap, less the offset of that tap. */
+  #place(index: Int): Int {
     const { f, args } = this;
     const row = f.let(i32.div_u(index, args.placesX));
     const column = i32.sub(index, i32.mul(row, args.placesX));
-    return {
-      y: f.let(i32.add(args.startY, i32.mul(row, args.stepY))),
-      x: f.let(i32.add(args.startX, i32.mul(column, args.stepX))),
-      plane: f.let(i32.const(0)),
-    };
+    return f.let(i32.add(args.b, i32.add(i32.mul(row, args.rowStep), i32.shl(column, 2))));
   }
 
-  #tap(index: Int): Position & { readonly u: Int; readonly v: Int } {
+  /** Address of the entry of tap `index`. */
+  #entry(index: Int): Int {
+    return this.f.let(i32.add(this.args.table, i32.shl(index, 2)));
+  }
+
+  /** Eight places, one tap after another: two vectors where fours lie in a row, else one by one. */
+  #places(first: Int, depthBegin: Int, depth: Int, address: Int): void {
     const { f, args } = this;
-    const rest = f.let(i32.div_u(index, args.kernelX));
-    const v = f.let(i32.sub(index, i32.mul(rest, args.kernelX)));
-    const channel = f.let(i32.div_u(rest, args.kernelY));
-    const u = f.let(i32.sub(rest, i32.mul(channel, args.kernelY)));
-    return {
-      u,
-      v,
-      y: f.let(i32.mul(u, args.spreadY)),
-      x: f.let(i32.mul(v, args.spreadX)),
-      plane: f.let(i32.mul(channel, i32.mul(args.height, args.width))),
-    };
-  }
-
-  /** Columns `first` to `first + 3`. */
-  #lanes(first: Int): Positions {
-    const { f } = this;
-    const lanes: Positions = { y: f.local("v128"), x: f.local("v128"), plane: f.local("v128") };
-    for (let lane = 0; lane < 4; lane++) {
-      // The columns that fill up the last panel repeat the last one: no tap is past the last channel.
-      const index = f.let(i32.min_u(f.let(i32.add(first, lane)), f.let(i32.sub(this.args.columns, 1))));
-      const position = this.columns === "places" ? this.#place(index) : this.#tap(index);
-      for (const key of ["y", "x", "plane"] as const) {
-        f.set(lanes[key], i32x4.replace(lanes[key], lane, position[key]));
-      }
-    }
-    return lanes;
-  }
-
-  /** Visits `depth` taps from `begin` on, stepping from one to the next without dividing. */
-  #eachTap(begin: Int, depth: Int, visit: (tap: Position) => void): void {
-    const { f, args } = this;
-    const tap = this.#tap(begin);
-    const area = f.let(i32.mul(args.height, args.width));
-    f.for({ to: depth }, () => {
-      visit(tap);
-      f.increase(tap.v, 1);
-      f.increase(tap.x, args.spreadX);
-      f.if(i32.eq(tap.v, args.kernelX), () => {
-        f.set(tap.v, i32.const(0));
-        f.set(tap.x, i32.const(0));
-        f.increase(tap.u, 1);
-        f.increase(tap.y, args.spreadY);
-        f.if(i32.eq(tap.u, args.kernelY), () => {
-          f.set(tap.u, i32.const(0));
-          f.set(tap.y, i32.const(0));
-          f.increase(tap.plane, area);
-        });
+    const panel = this.#panel(first);
+    const entry = this.#entry(depthBegin);
+    const eachTap = (pixels: (offset: Int) => V128[]) =>
+      f.for({ to: depth }, () => {
+        const offset = f.let(i32.load(entry));
+        pixels(offset).forEach((four, half) => f.do(v128.store(address, four, 16 * half)));
+        f.increase(entry, 4);
+        f.increase(address, 4 * TILE_COLUMNS);
       });
+    const inRow = (place: Int) => i32.le_u(i32.add(i32.rem_u(place, args.placesX), 4), args.placesX);
+    const whole = i32.le_u(i32.add(first, TILE_COLUMNS), args.columns);
+    const fours = f.let(i32.and(whole, i32.and(inRow(panel[0]), inRow(panel[4]))));
+    f.if(fours, () => {
+      const halves = [panel[0], panel[4]].map((place) => this.#place(place));
+      eachTap((offset) => halves.map((half) => v128.load(i32.add(half, offset))));
+    }, () => {
+      const places = panel.map((place) => this.#place(place));
+      eachTap((offset) => this.#lanes(places, offset));
     });
   }
 
-  // Pixels.
-
-  /** Four neighbours in a row of the image, zeros where it ends. */
-  #neighbours(place: Position, columns: Local<"v128">, tap: Position): V128 {
+  /** Eight taps, one place after another; or four places at once, transposed, where a row has them. */
+  #taps(first: Int, depthBegin: Int, depth: Int, address: Int): void {
     const { f, args } = this;
-    const y = f.let(i32.add(place.y, tap.y));
-    const pixel = i32.add(i32.add(tap.plane, i32.mul(y, args.width)), i32.add(place.x, tap.x));
-    const value = f.local("v128");
-    f.if(i32.lt_u(y, args.height), () => {
-      const inside = i32x4.lt_u(i32x4.add(columns, i32x4.splat(tap.x)), i32x4.splat(args.width));
-      f.set(value, v128.and(v128.load(i32.add(args.b, i32.shl(pixel, 2))), inside));
-    }, () => f.set(value, i32x4.const(0)));
-    return value;
+    const taps = this.#panel(first).map((tap) => f.let(i32.load(this.#entry(tap))));
+    const place = this.#place(depthBegin);
+    const column = f.let(i32.rem_u(depthBegin, args.placesX));
+    const left = f.let(depth);
+    const toNextRow = f.let(i32.sub(args.rowStep, i32.shl(args.placesX, 2)));
+    const advance = (places: number) => {
+      f.increase(address, 4 * TILE_COLUMNS * places);
+      f.increase(left, -places);
+      f.increase(column, places);
+      f.increase(place, 4 * places);
+      f.if(i32.eq(column, args.placesX), () => {
+        f.set(column, i32.const(0));
+        f.increase(place, toNextRow);
+      });
+    };
+    const four = () => {
+      for (const half of [0, 1]) {
+        const rows = taps.slice(4 * half, 4 * half + 4).map((tap) => f.let(v128.load(i32.add(place, tap))));
+        transpose(f, rows).forEach((row, k) => f.do(v128.store(address, row, 4 * TILE_COLUMNS * k + 16 * half)));
+      }
+      advance(4);
+    };
+    const one = () => {
+      this.#lanes(taps, place).forEach((row, half) => f.do(v128.store(address, row, 16 * half)));
+      advance(1);
+    };
+    const together = i32.and(i32.ge_u(left, 4), i32.le_u(i32.add(column, 4), args.placesX));
+    f.while(left, () => f.if(together, four, one));
   }
 
-  /** Four pixels anywhere; lanes outside of the image read the first pixel instead, and give 0. */
-  #gather(lanes: Positions, row: Position): V128 {
-    const { f, args } = this;
-    const y = f.let(i32x4.add(lanes.y, i32x4.splat(row.y)));
-    const x = f.let(i32x4.add(lanes.x, i32x4.splat(row.x)));
-    const inside = v128.and(i32x4.lt_u(y, i32x4.splat(args.height)), i32x4.lt_u(x, i32x4.splat(args.width)));
-    const valid = f.let(inside);
-    const plane = i32x4.add(lanes.plane, i32x4.splat(row.plane));
-    const pixel = i32x4.add(plane, i32x4.add(i32x4.mul(y, i32x4.splat(args.width)), x));
-    const offset = f.let(i32x4.shl(v128.and(pixel, valid), 2));
-    const address = (lane: number) => i32.add(args.b, i32x4.extract(offset, lane));
-    const value = f.let(v128.load32_zero(address(0)));
-    for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(address(lane), value, lane));
-    return v128.and(value, valid);
+  /** The eight pixels at `places`, moved by `offset`. */
+  #lanes(places: readonly Int[], offset: Int): V128[] {
+    const { f } = this;
+    return [0, 4].map((half) => {
+      const [first, ...rest] = places.slice(half, half + 4).map((place) => i32.add(place, offset));
+      const value = f.let(v128.load32_zero(first));
+      rest.forEach((address, i) => f.set(value, v128.load32_lane(address, value, i + 1)));
+      return value;
+    });
   }
 }
