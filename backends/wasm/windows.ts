@@ -24,7 +24,7 @@ import { i32, type V128 } from "./instructions.ts";
 import { type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { packingOf } from "./packing.ts";
 import { frameImage, type Image, reach } from "./padding.ts";
-import type { Packing, Piece, Product } from "./product.ts";
+import type { Piece, Product } from "./product.ts";
 import { transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
