@@ -36,8 +36,10 @@ export const sameTensor = (x: Tensor): Tensor => bind(identityOp, [x], null);
 /** Attributes of a derived gradient op. */
 interface GradAttrs {
   readonly attrs: unknown;
-  /** How many of the inputs are the op's own; its outputs and their gradients follow, half of the rest each. */
+  /** How many of the inputs are the op's own; its outputs follow, then the gradients that arrived. */
   readonly arity: number;
+  /** Outputs that have a gradient. */
+  readonly arrived: readonly number[];
   /** Inputs whose gradients are asked for. */
   readonly wanted: readonly number[];
 }
@@ -50,11 +52,13 @@ function applyRule(
   attrs: unknown,
   inputs: readonly Tensor[],
   outputs: readonly Tensor[],
-  grads: readonly Tensor[],
+  grads: readonly (Tensor | null)[],
   wanted: readonly number[],
 ): readonly (Tensor | null)[] {
-  const [output, grad] = outputs.length === 1 ? [outputs[0], grads[0]] : [outputs, grads];
-  return op.vjp!({ inputs, output, grad, attrs, wanted: inputs.map((_, i) => wanted.includes(i)) });
+  const full = grads.map((grad, i) => grad ?? zerosLike(outputs[i]));
+  const [output, grad] = outputs.length === 1 ? [outputs[0], full[0]] : [outputs, full];
+  const arrived = grads.map((grad) => grad !== null);
+  return op.vjp!({ inputs, output, grad, attrs, wanted: inputs.map((_, i) => wanted.includes(i)), arrived });
 }
 
 /** The gradient of a composite as an op: its rule, or its body differentiated, so that a backend may fuse it. */
@@ -64,9 +68,10 @@ function gradientOp(op: AnyOp): AnyOp {
     const made: Op<number, GradAttrs, number> = {
       name: `${op.name}Vjp`,
       infer: (inputs: readonly Spec[], { wanted }) => wanted.map((i) => inputs[i]),
-      body(inputs: readonly Tensor[], { attrs, arity, wanted }) {
-        const half = (arity + inputs.length) / 2;
-        const own = inputs.slice(0, arity), outputs = inputs.slice(arity, half), seeds = inputs.slice(half);
+      body(inputs: readonly Tensor[], { attrs, arity, arrived, wanted }) {
+        const end = inputs.length - arrived.length;
+        const own = inputs.slice(0, arity), outputs = inputs.slice(arity, end), given = inputs.slice(end);
+        const seeds = outputs.map((_, i) => arrived.includes(i) ? given[arrived.indexOf(i)] : null);
         const parts = op.vjp
           ? applyRule(op, attrs, own, outputs, seeds, wanted)
           : vjpFlat((xs) => asArray<Tensor>(op.body!(xs, attrs)), own)[1](seeds);
@@ -83,13 +88,14 @@ function gradientOp(op: AnyOp): AnyOp {
 function pullBack(step: TapeStep, grads: readonly (Tensor | null)[], tape: Tape): readonly (Tensor | null)[] {
   if (typeof step.rule === "function") return step.rule(grads);
   const { inputs, outputs, rule: { op, attrs } } = step;
-  const full = grads.map((grad, i) => grad ?? zerosLike(outputs[i]));
   const wanted = inputs.flatMap((x, i) => isFloat(x.dtype) && tape.tracks(x) ? [i] : []);
   if (!op.body) {
-    if (op.vjp) return applyRule(op, attrs, inputs, outputs, full, wanted);
+    if (op.vjp) return applyRule(op, attrs, inputs, outputs, grads, wanted);
     throw new TypeError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
   }
-  const parts = bindAll(gradientOp(op), [...inputs, ...outputs, ...full], { attrs, arity: inputs.length, wanted });
+  const arrived = grads.flatMap((grad, i) => grad ? [i] : []);
+  const given = [...inputs, ...outputs, ...grads.filter((grad) => grad !== null)];
+  const parts = bindAll(gradientOp(op), given, { attrs, arity: inputs.length, arrived, wanted });
   return inputs.map((_, i) => wanted.includes(i) ? parts[wanted.indexOf(i)] : null);
 }
 

@@ -1,7 +1,8 @@
 /**
  * `scan`: a loop as one op, so that a net of 1,000 steps is traced, compiled and differentiated as one of 10.
  *
- * The gradient is a scan backwards. It keeps the carry of every step and computes the rest of a step again.
+ * The gradient is a scan backwards. It keeps the carry and the matrix products of every step, and computes the rest of a
+ * step, which is cheap, again.
  *
  * @module
  */
@@ -9,48 +10,15 @@ import { add } from "../ops/elementwise.ts";
 import { zeros } from "../ops/create.ts";
 import { concat, expandDims, reshape, slice } from "../ops/shape.ts";
 import { currentBackend } from "./backend.ts";
-import { identityOf, keyOf } from "./cache_key.ts";
 import { isFloat } from "./dtype.ts";
 import { ArgumentError, ShapeError } from "./errors.ts";
 import { activeTrace, type Graph, traceGraph, type Value } from "./graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
-import { bindAll, type Op, type VjpCall } from "./op.ts";
-import { sameShape, show, type Spec } from "./shape.ts";
+import { bind, bindAll, type Op, type VjpCall } from "./op.ts";
+import { type ScanAttrs, ScanBody } from "./scan_body.ts";
+import { sameShape, show, size, type Spec } from "./shape.ts";
 import { isTracked, withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
-
-/** The traced body; as part of a cache key it is its structure, so that the same loop traced again is known. */
-export class ScanBody {
-  readonly #key: string;
-  /** Inputs: carry, slices of xs, constants. Outputs: carry, slices of ys. */
-  constructor(readonly graph: Graph) {
-    const numbers = new Map<Value, number>();
-    const number = (value: Value) => numbers.get(value) ?? (numbers.set(value, numbers.size), numbers.size - 1);
-    const made = (value: Value) => [number(value), value.dtype, value.shape];
-    this.#key = keyOf([
-      graph.inputs.map(made),
-      graph.nodes.map(({ op, attrs, inputs, outputs }) => [
-        identityOf(op),
-        attrs,
-        inputs.map(number),
-        outputs.map(made),
-      ]),
-      graph.outputs.map(number),
-    ]);
-  }
-  toJSON(): string {
-    return this.#key;
-  }
-}
-
-/** Attributes of the op: its inputs are constants, carry, xs; its outputs carry, ys. */
-export interface ScanAttrs {
-  readonly body: ScanBody;
-  readonly constants: number;
-  readonly carries: number;
-  readonly length: number;
-  readonly reverse: boolean;
-}
 
 /** How many steps, and from which end. */
 export interface ScanOptions {
@@ -60,12 +28,24 @@ export interface ScanOptions {
   readonly reverse?: boolean;
 }
 
-/** Applies a traced body to tensors. */
-function applyBody({ graph }: ScanBody, inputs: readonly Tensor[]): Tensor[] {
+/** `(computed, known) -> known`, two tensors with the same values: gradients go the way it was computed. */
+const knownOp: Op<2, null> = {
+  name: "known",
+  infer: ([, known]) => known,
+  body: ([, known]) => known,
+  vjp: ({ grad }) => [grad, null],
+};
+
+/** Applies a traced body to tensors; what is `known` already is not needed, except to differentiate. */
+function applyBody({ graph, kept }: ScanBody, inputs: readonly Tensor[], known: readonly Tensor[] = []): Tensor[] {
   const values = new Map<Value, Tensor>(graph.inputs.map((value, i) => [value, inputs[i]]));
+  const knownAs = new Map<Value, Tensor>(known.map((tensor, i) => [kept[i], tensor]));
   for (const { op, attrs, inputs, outputs } of graph.nodes) {
     const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
-    outputs.forEach((value, i) => values.set(value, results[i]));
+    outputs.forEach((value, i) => {
+      const same = knownAs.get(value);
+      values.set(value, same ? bind(knownOp, [results[i], same], null) : results[i]);
+    });
   }
   return graph.outputs.map((value) => values.get(value)!);
 }
@@ -101,35 +81,62 @@ export const scanOp: Op<number, ScanAttrs, number> = {
   },
 };
 
-function scanGradient({ inputs, output, grad, attrs }: VjpCall<number, ScanAttrs, number>): readonly (Tensor | null)[] {
+/**
+ * What a gradient of the loop would rather keep than compute again: results of products and other ops that stay whole,
+ * together with what is added to them, where they are not much larger than what the loop keeps anyway.
+ */
+function worthKeeping({ inputs, nodes, outputs }: Graph, own: number): Value[] {
+  const limit = 8 * inputs.slice(0, own).reduce((sum, { shape }) => sum + size(shape), 0);
+  const followed = (value: Value): Value => {
+    const readers = nodes.filter((node) => node.inputs.includes(value));
+    if (readers.length !== 1 || outputs.includes(value) || readers[0].op.name !== "add") return value;
+    const [next] = readers[0].outputs;
+    return sameShape(next.shape, value.shape) && next.dtype === value.dtype ? followed(next) : value;
+  };
+  const whole = nodes.filter(({ op }) => op.name === "linear" || !(op.fusion || op.alias || op.body));
+  const kept = whole.flatMap(({ outputs }) => outputs.map(followed));
+  return [...new Set(kept)].filter(({ shape, dtype }) => isFloat(dtype) && size(shape) <= limit);
+}
+
+function scanGradient(call: VjpCall<number, ScanAttrs, number>): readonly (Tensor | null)[] {
+  const { inputs, output, grad, attrs, wanted, arrived } = call;
   const { body, constants, carries, length, reverse } = attrs;
   const outputs = output as readonly Tensor[], grads = grad as readonly Tensor[];
   const fixed = inputs.slice(0, constants), xs = inputs.slice(constants + carries);
-  // the saved carries are the last outputs of a scan that is differentiated
-  const saved = outputs.slice(outputs.length - carries);
-  const float = (tensor: Spec) => isFloat(tensor.dtype);
+  // the last outputs of a scan that is differentiated: what it keeps for its gradient
+  const known = outputs.slice(outputs.length - body.kept.length);
+  const saved = outputs.slice(outputs.length - known.length - carries, outputs.length - known.length);
+  // results of the steps that a gradient comes from, and constants that one is asked of
+  const heard = arrived.slice(carries);
+  const learned = fixed.flatMap((k, i) => wanted[i] && isFloat(k.dtype) ? [i] : []);
   const start = {
     carry: grads.slice(0, carries),
-    fixed: fixed.map((k) => zeros(k.shape, { dtype: float(k) ? k.dtype : "f32", backend: k.backend.name })),
+    fixed: learned.map((i) => zeros(fixed[i].shape, { dtype: fixed[i].dtype, backend: fixed[i].backend.name })),
   };
-  type Step = { saved: readonly Tensor[]; xs: readonly Tensor[]; grads: readonly Tensor[] };
-  const step = (sum: typeof start, { saved, xs, grads }: Step): readonly [typeof start, readonly Tensor[]] => {
-    const own = [...saved, ...xs, ...fixed];
-    const [, back] = vjpFlat((values) => applyBody(body, values), own);
-    const parts = back([...sum.carry, ...grads]);
-    const dCarry = parts.slice(0, carries).map((part, i) => float(saved[i]) ? part : sum.carry[i]);
-    const dFixed = parts.slice(carries + xs.length).map((part, i) => float(fixed[i]) ? part : sum.fixed[i]);
+  type Step = { saved: readonly Tensor[]; known: readonly Tensor[]; xs: readonly Tensor[]; grads: readonly Tensor[] };
+  const step = (sum: typeof start, { saved, known, xs, grads }: Step): readonly [typeof start, readonly Tensor[]] => {
+    const rest = fixed.filter((_, i) => !learned.includes(i));
+    const own = [...saved, ...xs, ...learned.map((i) => fixed[i])];
+    const [, back] = vjpFlat((values) => {
+      const others = [...rest], given = values.slice(carries + xs.length);
+      const all = fixed.map((_, i) => learned.includes(i) ? given[learned.indexOf(i)] : others.shift()!);
+      return applyBody(body, [...values.slice(0, carries + xs.length), ...all], known);
+    }, own);
+    const given = [...grads];
+    const parts = back([...sum.carry, ...heard.map((is) => is ? given.shift()! : null)]);
+    const dFixed = parts.slice(carries + xs.length);
     return [{
-      carry: dCarry,
-      fixed: dFixed.map((part, i) => float(fixed[i]) ? add(sum.fixed[i], part) : part),
-    }, parts.slice(carries, carries + xs.length).filter((_, i) => float(xs[i]))];
+      carry: sum.carry.map((before, i) => isFloat(saved[i].dtype) ? parts[i] : before),
+      fixed: dFixed.map((part, i) => add(sum.fixed[i], part)),
+    }, parts.slice(carries, carries + xs.length).filter((_, i) => isFloat(xs[i].dtype))];
   };
-  const [end, dxs] = scan(step, start, { saved, xs, grads: grads.slice(carries) }, { length, reverse: !reverse });
+  const items = { saved, known, xs, grads: grads.slice(carries).filter((_, i) => heard[i]) };
+  const [end, dxs] = scan(step, start, items, { length, reverse: !reverse });
   let next = 0;
   return [
-    ...end.fixed.map((part, i) => float(fixed[i]) ? part : null),
-    ...end.carry.map((part, i) => float(inputs[constants + i]) ? part : null),
-    ...xs.map((x) => float(x) ? dxs[next++] : null),
+    ...fixed.map((_, i) => learned.includes(i) ? end.fixed[learned.indexOf(i)] : null),
+    ...end.carry.map((part, i) => isFloat(inputs[constants + i].dtype) ? part : null),
+    ...xs.map((x) => isFloat(x.dtype) ? dxs[next++] : null),
   ];
 }
 
@@ -192,15 +199,16 @@ export function scan<C, X, Y>(
   );
   // a gradient will ask for the carry that every step started from
   const save = isTracked([...first, ...items, ...captured]);
-  const saved = save ? graph.inputs.slice(0, first.length) : [];
+  const kept = save ? worthKeeping(graph, first.length + items.length) : [];
+  const saved = save ? [...graph.inputs.slice(0, first.length), ...kept] : [];
   const outputs = bindAll(scanOp, [...captured, ...first, ...items], {
-    body: new ScanBody({ ...graph, outputs: [...graph.outputs, ...saved] }),
+    body: new ScanBody({ ...graph, outputs: [...graph.outputs, ...saved] }, kept),
     constants: captured.length,
     carries: first.length,
     length,
     reverse: options.reverse ?? false,
   });
-  const ys = outputs.slice(first.length, save ? outputs.length - first.length : undefined);
+  const ys = outputs.slice(first.length, outputs.length - saved.length);
   return [rebuildCarry(outputs.slice(0, first.length)) as C, rebuildYs(ys) as Y];
 }
 

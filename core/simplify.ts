@@ -12,9 +12,11 @@
 import type { Backend } from "./backend.ts";
 import { type Graph, type Node, Trace, Value, withTrace } from "./graph.ts";
 import { MissingKernelError } from "./errors.ts";
+import { hoistSums } from "./hoist.ts";
 import type { DType } from "./dtype.ts";
 import { type AnyOp, asArray, type Op } from "./op.ts";
 import { merge } from "./rewrite.ts";
+import type { ScanAttrs } from "./scan_body.ts";
 import type { Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -43,7 +45,10 @@ class Expansion {
 
   visit(node: Node): void {
     const inputs = node.inputs.map((value) => this.resolve(value));
-    if (lowers(this.backend, node.op)) {
+    if (node.op.name === "scan" && lowers(this.backend, node.op)) {
+      const body = simplify((node.attrs as ScanAttrs).body.graph, this.backend).graph;
+      this.nodes.push(...hoistSums({ ...node, inputs }, body) ?? [{ ...node, inputs }]);
+    } else if (lowers(this.backend, node.op)) {
       this.nodes.push({ ...node, inputs });
     } else if (node.op.body) {
       this.inline(node, inputs);
