@@ -83,6 +83,8 @@ export {
   type LstmState,
   type RecurrentOptions,
   type RecurrentParams,
+  rnn,
+  rnnCell,
 } from "./recurrent.ts";
 export { rotary, type RotaryOptions } from "./rotary.ts";
 export { logSoftmax, softmax } from "./softmax.ts";

@@ -3,7 +3,7 @@
  *
  * A cell is two products and one op for everything between them, so that a backend makes one kernel of the gates,
  * forward and backward. Gates stand side by side in PyTorch's order: input, forget, cell, output for the LSTM; reset,
- * update, new for the GRU. In shape comments: B batch, T time, I inputs, H hidden units.
+ * update, new for the GRU. In shape comments: B batch, T time, I inputs, H hidden units, G gates.
  *
  * @module
  */
@@ -14,10 +14,13 @@ import { scan } from "../core/scan.ts";
 import { scope } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { zeros } from "./create.ts";
-import { add, mul, sigmoid, sub, tanh } from "./elementwise.ts";
+import * as tree from "../core/tree.ts";
+import { arange, zeros } from "./create.ts";
+import { add, less, mul, sigmoid, sub, tanh, where } from "./elementwise.ts";
+import { gather } from "./index.ts";
 import { linear } from "./linear.ts";
 import { matmul } from "./matmul.ts";
+import { expandDims, reshape } from "./shape.ts";
 import { split } from "./split.ts";
 
 /** Throws unless `gates` is `[B, count * H]` for a state `[B, H]`. */
@@ -70,7 +73,7 @@ export const gruGatesOp: Op<3, null> = {
   },
 };
 
-/** Weights of a recurrent cell; `G` is 4 for an LSTM, 3 for a GRU. */
+/** Weights of a recurrent cell; `G` is 4 for an LSTM, 3 for a GRU, 1 for a plain one. */
 export interface RecurrentParams {
   /** `[I, G·H]`. */
   readonly input: Tensor;
@@ -90,8 +93,11 @@ export interface LstmState {
   readonly cell: Tensor;
 }
 
+/** The input's part of the gates, `[..., I]` -> `[..., G·H]`; numbers i32 `[...]` stand for one-hot vectors. */
 function fromInput(x: Tensor, { input, bias }: RecurrentParams): Tensor {
-  return linear(x, bias ? { weight: input, bias } : { weight: input });
+  if (x.dtype !== "i32") return linear(x, bias ? { weight: input, bias } : { weight: input });
+  const rows = gather(input, x);
+  return bias ? add(rows, bias) : rows;
 }
 
 function fromHidden(hidden: Tensor, params: RecurrentParams): Tensor {
@@ -102,6 +108,10 @@ function fromHidden(hidden: Tensor, params: RecurrentParams): Tensor {
 function lstmStep(gates: Tensor, { hidden, cell }: LstmState, params: RecurrentParams): LstmState {
   const [nextHidden, nextCell] = bindAll(lstmGatesOp, [add(gates, fromHidden(hidden, params)), cell], null);
   return { hidden: nextHidden, cell: nextCell };
+}
+
+function rnnStep(gates: Tensor, hidden: Tensor, params: RecurrentParams): Tensor {
+  return tanh(add(gates, fromHidden(hidden, params)));
 }
 
 function gruStep(gates: Tensor, hidden: Tensor, params: RecurrentParams): Tensor {
@@ -152,30 +162,130 @@ export function gruCell(x: Tensor, hidden: Tensor, params: RecurrentParams): Ten
   return scope(() => gruStep(fromInput(x, params), hidden, params));
 }
 
+/**
+ * One step of a plain recurrent network (Elman 1990, doi:10.1207/s15516709cog1402_1): `tanh(x·W + b + h·U + c)`.
+ *
+ * @param x `[B, I]`.
+ * @param hidden `[B, H]`.
+ * @param params One gate, `[I, H]` and `[H, H]`.
+ * @returns The next hidden state, `[B, H]`.
+ * @throws {ShapeError} If the shapes do not fit.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("cpu");
+ * const params = { input: tn.ones([3, 2]), hidden: tn.zeros([2, 2]) };
+ * console.log(tn.rnnCell(tn.ones([1, 3]), tn.zeros([1, 2]), params).shape); // [1, 2]
+ * ```
+ */
+export function rnnCell(x: Tensor, hidden: Tensor, params: RecurrentParams): Tensor {
+  return scope(() => rnnStep(fromInput(x, params), hidden, params));
+}
+
 /** How to walk along time. */
 export interface RecurrentOptions {
   /** From the last step to the first; outputs keep their places. */
   readonly reverse?: boolean;
+  /**
+   * Steps of each sequence, i32 `[B]`; all of them by default. Past its end a sequence keeps its state and its outputs
+   * are 0, so that a walk in reverse begins at the end of each, as over PyTorch's packed sequences.
+   */
+  readonly lengths?: Tensor;
 }
 
-function requireSequence(name: string, xs: Tensor, { input }: RecurrentParams): void {
-  if (xs.rank !== 3 || input.rank !== 2 || xs.shape[2] !== input.shape[0]) {
+function requireSequence(name: string, xs: Tensor, { input }: RecurrentParams, { lengths }: RecurrentOptions): void {
+  const fits = xs.dtype === "i32" ? xs.rank === 2 : xs.rank === 3 && xs.shape[2] === input.shape[0];
+  if (!fits || input.rank !== 2) {
     throw new ShapeError(
       `Cannot run ${name} over ${show(xs.shape)} with input weights ${
         show(input.shape)
       }: it takes [time, batch, inputs]`,
     );
   }
+  if (lengths && (lengths.rank !== 1 || lengths.shape[0] !== xs.shape[1])) {
+    throw new ShapeError(
+      `Cannot run ${name} over ${show(xs.shape)} with lengths ${show(lengths.shape)}: they must be [${xs.shape[1]}]`,
+    );
+  }
 }
 
 function initial(xs: Tensor, { hidden }: RecurrentParams): Tensor {
-  return zeros([xs.shape[1], hidden.shape[0]], { dtype: xs.dtype, backend: xs.backend.name });
+  return zeros([xs.shape[1], hidden.shape[0]], { dtype: hidden.dtype, backend: xs.backend.name });
+}
+
+/** A cell's step, seen from the loop: the gates' input part is there, `[B, G·H]`. */
+type Step<S> = (gates: Tensor, state: S, params: RecurrentParams) => S;
+
+/** Walks along time; a state is one or more tensors `[B, H]` by name, the hidden one is what it shows. */
+function walk<S extends { readonly hidden: Tensor }>(
+  step: Step<S>,
+  { xs, params, start, reverse = false, lengths }: RecurrentOptions & {
+    readonly xs: Tensor;
+    readonly params: RecurrentParams;
+    readonly start: S;
+  },
+): [outputs: Tensor, state: S] {
+  const gates = fromInput(xs, params); // [T, B, G·H]
+  if (!lengths) {
+    const turn = (state: S, gates: Tensor) => {
+      const next = step(gates, state, params);
+      return [next, next.hidden] as const;
+    };
+    const [state, outputs] = scan(turn, start, gates, { reverse });
+    return [outputs, state];
+  }
+  const T = xs.shape[0], steps = reshape(arange(T, { backend: xs.backend.name }), [T, 1, 1]);
+  const runs = less(steps, expandDims(lengths, 1)); // [T, B, 1]
+  const turn = (state: S, { gates, runs }: { readonly gates: Tensor; readonly runs: Tensor }) => {
+    const next = tree.map((next: Tensor, last: Tensor) => where(runs, next, last), step(gates, state, params), state);
+    return [next, where(runs, next.hidden, 0)] as const;
+  };
+  const [state, outputs] = scan(turn, start, { gates, runs }, { reverse });
+  return [outputs, state];
+}
+
+/** The biases added up before the loop, where the cell only ever adds both. */
+function withOneBias({ bias, hiddenBias, ...weights }: RecurrentParams): RecurrentParams {
+  if (!hiddenBias) return bias ? { ...weights, bias } : weights;
+  return { ...weights, bias: bias ? add(bias, hiddenBias) : hiddenBias };
+}
+
+/**
+ * A plain recurrent layer along the first axis. The input's part is one product before the loop.
+ *
+ * @param xs `[T, B, I]`, or i32 `[T, B]`: numbers of inputs that are 1, the others 0.
+ * @param params See {@linkcode rnnCell}.
+ * @param options `hidden` to start from, zeros by default.
+ * @returns The hidden state of every step, `[T, B, H]`, and the last one, `[B, H]`.
+ * @throws {ShapeError} If the shapes do not fit.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ *
+ * await tn.use("cpu");
+ * const params = { input: tn.ones([3, 2]), hidden: tn.zeros([2, 2]) };
+ * console.log(tn.rnn(tn.ones([5, 1, 3]), params)[0].shape); // [5, 1, 2]
+ * ```
+ */
+export function rnn(
+  xs: Tensor,
+  params: RecurrentParams,
+  options: RecurrentOptions & { readonly hidden?: Tensor } = {},
+): [outputs: Tensor, hidden: Tensor] {
+  requireSequence("rnn", xs, params, options);
+  return scope(() => {
+    const start = { hidden: options.hidden ?? initial(xs, params) };
+    const step: Step<typeof start> = (gates, { hidden }, params) => ({ hidden: rnnStep(gates, hidden, params) });
+    const [outputs, { hidden }] = walk(step, { ...options, xs, params: withOneBias(params), start });
+    return [outputs, hidden];
+  });
 }
 
 /**
  * An LSTM layer along the first axis. The input's part of all gates is one product before the loop.
  *
- * @param xs `[T, B, I]`.
+ * @param xs `[T, B, I]`, or i32 `[T, B]`: numbers of inputs that are 1, the others 0.
  * @param params See {@linkcode lstmCell}.
  * @param options `state` to start from, zeros by default.
  * @returns The hidden state of every step, `[T, B, H]`, and the last state.
@@ -195,23 +305,17 @@ export function lstm(
   params: RecurrentParams,
   options: RecurrentOptions & { readonly state?: LstmState } = {},
 ): [outputs: Tensor, state: LstmState] {
-  requireSequence("lstm", xs, params);
-  const step = (state: LstmState, gates: Tensor) => {
-    const next = lstmStep(gates, state, params);
-    return [next, next.hidden] as const;
-  };
+  requireSequence("lstm", xs, params, options);
   return scope(() => {
     const start = options.state ?? { hidden: initial(xs, params), cell: initial(xs, params) };
-    const gates = fromInput(xs, params); // [T, B, 4H]
-    const [state, outputs] = scan(step, start, gates, { reverse: options.reverse ?? false });
-    return [outputs, state];
+    return walk(lstmStep, { ...options, xs, params: withOneBias(params), start });
   });
 }
 
 /**
  * A GRU layer along the first axis. The input's part of all gates is one product before the loop.
  *
- * @param xs `[T, B, I]`.
+ * @param xs `[T, B, I]`, or i32 `[T, B]`: numbers of inputs that are 1, the others 0.
  * @param params See {@linkcode gruCell}.
  * @param options `hidden` to start from, zeros by default.
  * @returns The hidden state of every step, `[T, B, H]`, and the last one, `[B, H]`.
@@ -230,15 +334,11 @@ export function gru(
   params: RecurrentParams,
   options: RecurrentOptions & { readonly hidden?: Tensor } = {},
 ): [outputs: Tensor, hidden: Tensor] {
-  requireSequence("gru", xs, params);
-  const step = (hidden: Tensor, gates: Tensor) => {
-    const next = gruStep(gates, hidden, params);
-    return [next, next] as const;
-  };
+  requireSequence("gru", xs, params, options);
   return scope(() => {
-    const start = options.hidden ?? initial(xs, params);
-    const gates = fromInput(xs, params); // [T, B, 3H]
-    const [hidden, outputs] = scan(step, start, gates, { reverse: options.reverse ?? false });
+    const start = { hidden: options.hidden ?? initial(xs, params) };
+    const step: Step<typeof start> = (gates, { hidden }, params) => ({ hidden: gruStep(gates, hidden, params) });
+    const [outputs, { hidden }] = walk(step, { ...options, xs, params, start });
     return [outputs, hidden];
   });
 }

@@ -38,6 +38,24 @@ const gruCell: readonly Case[] = [
   },
 ];
 
+const rnnCell: readonly Case[] = [
+  {
+    name: "[2,3] to [2,5]",
+    inputs: [f32([2, 3]), f32([2, 5]), f32([3, 5]), f32([5, 5]), f32([5]), f32([5])],
+    run: (x, state, input, hidden, bias, hiddenBias) => tn.rnnCell(x, state, { input, hidden, bias, hiddenBias }),
+    gives: "f32[2,5]",
+    order: 2,
+  },
+  {
+    name: "weights of another size",
+    inputs: [f32([2, 3]), f32([2, 5]), f32([4, 5]), f32([5, 5])],
+    run: (x, state, input, hidden) => tn.rnnCell(x, state, { input, hidden }),
+    throws: "ShapeError: Cannot map [2,3] by a weight of shape [4,5]: it must be [3,out]",
+  },
+];
+
+const lengths = () => tn.tensor([3, 1], { dtype: "i32" });
+
 function layer(gates: number, run: (xs: Tensor, params: tn.RecurrentParams) => readonly Tensor[], gives: string): Case {
   return {
     name: "[4,2,3], with biases",
@@ -51,6 +69,7 @@ function layer(gates: number, run: (xs: Tensor, params: tn.RecurrentParams) => r
 export const recurrent = {
   lstmCell,
   gruCell,
+  rnnCell,
   lstm: [
     layer(4, (xs, params) => {
       const [outputs, { hidden, cell }] = tn.lstm(xs, params, { reverse: true });
@@ -64,4 +83,13 @@ export const recurrent = {
     },
   ],
   gru: [layer(3, tn.gru, "f32[4,2,5] f32[2,5]")],
+  rnn: [
+    layer(1, (xs, params) => tn.rnn(xs, params, { lengths: lengths(), reverse: true }), "f32[4,2,5] f32[2,5]"),
+    {
+      name: "lengths of another batch",
+      inputs: [f32([4, 3, 3]), f32([3, 5]), f32([5, 5])],
+      run: (xs, input, hidden) => tn.rnn(xs, { input, hidden }, { lengths: lengths() }),
+      throws: "ShapeError: Cannot run rnn over [4,3,3] with lengths [2]: they must be [3]",
+    },
+  ],
 } satisfies Record<string, readonly Case[]>;
