@@ -11,7 +11,6 @@
 import { type Graph, type Node, Value } from "./graph.ts";
 import type { Op } from "./op.ts";
 import { type ScanAttrs, ScanBody } from "./scan_body.ts";
-import { size } from "./shape.ts";
 
 /** A carry that is a sum and nothing else. */
 interface Sum {
