@@ -45,15 +45,18 @@ export type Activation = "relu" | "gelu" | "silu" | "tanh";
 
 const ACTIVATIONS: Readonly<Record<Activation, (x: Tensor) => Tensor>> = { relu, gelu, silu, tanh };
 
-const POOLS = { max: maxPool, average: avgPool } as const;
-
 /** A pool: windows that do not overlap. */
 export interface PoolConfig {
   /** What is taken of each window: its largest value or its mean. */
-  readonly kind: keyof typeof POOLS;
+  readonly kind: "max" | "average";
   /** Side of the window. */
   readonly size: number;
 }
+
+const POOLS: Readonly<Record<PoolConfig["kind"], (x: Tensor, size: number) => Tensor>> = {
+  max: maxPool,
+  average: avgPool,
+};
 
 /** A block. */
 export interface BlockConfig {
@@ -328,37 +331,46 @@ interface Run {
 }
 
 /** Everything but the last layer: images `[B, C, H, W]` -> `[B, D]`. */
-function encode(params: CnnParams, images: Tensor, config: CnnConfig, run: Run): [features: Tensor, state: CnnState] {
-  const { input, blocks, dense = [] } = config, { channels, height, width } = input;
+function encode(
+  params: CnnParams,
+  images: Tensor,
+  config: CnnConfig,
+  { state, training, key }: Run,
+): [features: Tensor, state: CnnState] {
+  const { input: { channels, height, width }, blocks, dense = [] } = config;
   if (images.rank !== 4 || show(images.shape.slice(1)) !== show([channels, height, width])) {
     throw new ShapeError(
       `Cannot apply a CNN to images ${show(images.shape)}: it takes [batch,${channels},${height},${width}]`,
     );
   }
-  const keys = run.key ? split(run.key, blocks.length + dense.length) : [];
-  const state: BatchStatistics[] = [];
+  const keys = key ? split(key, blocks.length + dense.length) : [];
+  const next: BatchStatistics[] = [];
   let x = images; // [B, C, H, W]
   for (const [i, block] of blocks.entries()) {
-    const { conv: { weight, bias }, norm } = params.blocks[i];
-    const { stride, padding } = slidingOf(block);
-    x = conv(x, weight, { stride, padding, bias }); // [B, channels, ...]
-    if (norm) {
-      const [normalized, running] = trackBatchNorm(x, norm, {
-        running: run.state[state.length],
-        training: run.training,
-      });
-      x = normalized;
-      state.push(running);
-    }
-    x = ACTIVATIONS[block.activation ?? "relu"](x);
-    x = drop(block.pool ? POOLS[block.pool.kind](x, block.pool.size) : x, block.dropout, keys[i]);
+    const [y, running] = applyBlock(params.blocks[i], x, block, { running: state[next.length], training });
+    x = drop(y, block.dropout, keys[i]);
+    if (running) next.push(running);
   }
   x = reshape(x, [x.shape[0], -1]); // [B, D]
   for (const [i, layer] of dense.entries()) {
     x = ACTIVATIONS[layer.activation ?? "relu"](linear(x, params.dense[i])); // [B, features]
     x = drop(x, layer.dropout, keys[blocks.length + i]);
   }
-  return [x, state];
+  return [x, next];
+}
+
+/** `[B, in, H, W]` -> `[B, channels, ...]`, and the next running averages where there is a norm. */
+function applyBlock(
+  { conv: { weight, bias }, norm }: BlockParams,
+  x: Tensor,
+  config: BlockConfig,
+  averages: { readonly running: BatchStatistics; readonly training: boolean },
+): [y: Tensor, running?: BatchStatistics] {
+  const { stride, padding } = slidingOf(config), { activation = "relu", pool } = config;
+  const z = conv(x, weight, { stride, padding, bias }); // [B, channels, ...]
+  const [normalized, running] = norm ? trackBatchNorm(z, norm, averages) : [z];
+  const y = ACTIVATIONS[activation](normalized);
+  return [pool ? POOLS[pool.kind](y, pool.size) : y, running]; // [B, channels, ... / pool]
 }
 
 /** Features `[B, D]` -> logits `[B, K]`. */
