@@ -40,6 +40,7 @@ export interface CompileOptions {
 /** A function for one signature: how to run it, and how to build its result from flat tensors. */
 interface Program {
   readonly signature: string;
+  readonly backend: Backend;
   readonly specs: readonly Spec[];
   readonly graph: Graph;
   readonly captured: readonly Tensor[];
@@ -100,8 +101,7 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
 function interpret(
-  graph: Graph,
-  captured: readonly Tensor[],
+  { graph, captured, backend }: Pick<Program, "graph" | "captured" | "backend">,
   inputs: readonly Tensor[],
   onNode?: (name: string, start: number) => void,
 ): Tensor[] {
@@ -111,7 +111,7 @@ function interpret(
       const values = new Map<Value, Tensor>(graph.inputs.map((value, i) => [value, given[i]]));
       for (const { op, attrs, inputs, outputs } of graph.nodes) {
         const start = performance.now();
-        const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
+        const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs, backend);
         onNode?.(op.name, start);
         outputs.forEach((value, i) => values.set(value, results[i]));
       }
@@ -148,8 +148,8 @@ function build(f: (...args: unknown[]) => unknown, call: Call): Program {
   const lowered = backend.compile ? new Lowered(backend, graph, captured, call.donated) : null;
   const run = lowered
     ? (inputs: readonly Tensor[]) => lowered.run(inputs, specs)
-    : (inputs: readonly Tensor[]) => interpret(graph, captured, inputs);
-  return { signature: call.signature, specs, graph, captured, rebuild, run, lowered };
+    : (inputs: readonly Tensor[]) => interpret({ graph, captured, backend }, inputs);
+  return { signature: call.signature, backend, specs, graph, captured, rebuild, run, lowered };
 }
 
 /** Donated memory that something else still needs is copied first, so that nobody else sees it change. */
@@ -313,7 +313,7 @@ export async function profileProgram<A extends unknown[]>(
   }
   const times: KernelTime[] = [];
   const begin = performance.now();
-  const outputs = interpret(program.graph, program.captured, call.tensors, (name, start) => {
+  const outputs = interpret(program, call.tensors, (name, start) => {
     times.push({ name, start: start - begin, duration: performance.now() - start });
   });
   for (const output of outputs) output.dispose();

@@ -7,7 +7,7 @@ import type { KernelTime } from "./backend.ts";
 import { profileProgram, programsOf } from "./compile.ts";
 import { bytesPerElement } from "./dtype.ts";
 import { ArgumentError } from "./errors.ts";
-import type { Program, Step } from "./program.ts";
+import { type Program, sharePlace, type Step } from "./program.ts";
 import { show, size } from "./shape.ts";
 
 /** One kernel of a compiled function. */
@@ -100,7 +100,12 @@ function bytesOf(step: Run["step"], program: Program): number {
   const touched = step.kind === "region"
     ? [...step.inputs, ...step.outputs]
     : [...step.inputs.map(({ buffer }) => buffer), ...step.outputs, ...step.epilogue?.inputs ?? []];
-  return [...new Set(touched)].reduce((sum, i) => sum + program.buffers[i].bytes, 0);
+  const total = (buffers: readonly number[]) =>
+    [...new Set(buffers)].reduce((sum, i) => sum + program.buffers[i].bytes, 0);
+  if (step.kind === "region" || step.inPlace === undefined) return total(touched);
+  const { buffer } = step.inputs[step.inPlace], [output] = step.outputs;
+  if (!sharePlace(program.buffers[buffer], program.buffers[output])) return total(touched);
+  return 2 * total(touched.filter((i) => i !== buffer && i !== output)); // what is read is what is written
 }
 
 function mermaidOf({ steps, inputs }: Program): string {

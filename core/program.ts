@@ -162,6 +162,11 @@ export interface LoopStep {
 /** A step of a program. */
 export type Step = RegionStep | OpStep | LoopStep;
 
+/** Whether two buffers are the same memory. */
+export function sharePlace({ place: a }: BufferPlan, { place: b }: BufferPlan): boolean {
+  return a === b || (a.kind === "input" && b.kind === "input" && a.index === b.index);
+}
+
 /** A planned program: everything a backend needs to lower it. */
 export interface Program {
   /** Shapes and dtypes of what it is given. */

@@ -1,48 +1,59 @@
 /**
- * GPT-2 style language model, all in this file: a decoder of pre-norm transformer blocks with tied embeddings.
+ * A language model, all in this file: a decoder of pre-norm transformer blocks. As it comes it is GPT-2, with nanoGPT's
+ * initialization (https://github.com/karpathy/nanoGPT); by its configuration it is Llama (Touvron et al. 2023,
+ * arXiv:2302.13971, arXiv:2307.09288).
  *
- * Architecture and initialization are nanoGPT's (https://github.com/karpathy/nanoGPT). In shape comments: B batch,
- * T time, C channels, H heads, V vocabulary.
+ * In shape comments: B batch, T time, C channels, H heads, G heads of keys and values, D channels of a head, S places of
+ * a cache, V vocabulary.
  *
  * @module
  */
-import { compile } from "../core/compile.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { scope } from "../core/scope.ts";
 import { show } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
 import {
   add,
+  and,
   arange,
   attention,
+  cast,
   crossEntropy,
   dropout,
   expandDims,
   gather,
   gelu,
+  greaterEqual,
   type Key,
   layerNorm,
   lessEqual,
   linear,
   matmul,
+  max,
   mul,
   normal,
   ones,
   reshape,
+  rmsNorm,
+  rotary,
+  silu,
   slice,
   softmax,
   split,
-  tensor,
+  squeeze,
+  stack,
+  sub,
   transpose,
-  uniform,
+  updateSlice,
   where,
   zeros,
 } from "../ops/mod.ts";
-import { type ChoiceOptions, chooseToken } from "./sampling.ts";
 
-export { type ChoiceOptions, chooseToken };
+export { emptyCache, extend, type ExtendOptions, generate, generateAll, type GenerateOptions } from "./generate.ts";
+export { type ChoiceOptions, chooseTokens } from "./sampling.ts";
 
-/** Sizes and choices of a model. */
+/** Sizes and choices of a model; what is optional is GPT-2's unless given. */
 export interface GptConfig {
   /** Number of different tokens, V. */
   readonly vocabSize: number;
@@ -50,19 +61,40 @@ export interface GptConfig {
   readonly context: number;
   /** Transformer blocks. */
   readonly layers: number;
-  /** Attention heads; they share the channels evenly. */
+  /** Attention heads, H; they share the channels evenly. */
   readonly heads: number;
   /** Width of the residual stream, C. */
   readonly channels: number;
-  /** Whether linear layers add a bias and norms a shift; true by default. */
+  /** Heads of keys and values, G, each for as many heads of queries (Ainslie et al. 2023, arXiv:2305.13245); H by default. */
+  readonly keyValueHeads?: number;
+  /** Width inside a block's network; 4·C by default. */
+  readonly hidden?: number;
+  /** The network inside: `gelu` (the default), or `swiglu` with a gate (Shazeer 2020, arXiv:2002.05202). */
+  readonly mlp?: "gelu" | "swiglu";
+  /** GELU exactly (`none`, the default) or as GPT-2 was trained (`tanh`). */
+  readonly gelu?: "none" | "tanh";
+  /** `layer` (the default), or `rms` (Zhang and Sennrich 2019, arXiv:1910.07467). */
+  readonly norm?: "layer" | "rms";
+  /** Added to the variance by norms; 1e-5 by default. */
+  readonly normEps?: number;
+  /**
+   * How positions are told: a table of them is `learned` (the default), or queries and keys turn with them; which
+   * channels turn together, {@linkcode rotary} says.
+   */
+  readonly positions?: "learned" | "rotary halves" | "rotary neighbours";
+  /** Of rotary positions; 10,000 by default. */
+  readonly rotaryBase?: number;
+  /** Whether the embedding is the last layer's weight too; true by default. */
+  readonly tied?: boolean;
+  /** Whether linear layers add a bias and layer norms a shift; true by default. */
   readonly bias?: boolean;
   /** Part of the activations that is dropped in training (where a key is given); 0 by default. */
   readonly dropout?: number;
-  /** GELU exactly (`none`, the default) or as GPT-2 was trained (`tanh`). */
-  readonly gelu?: "none" | "tanh";
+  /** What parameters are cast to before they are used; activations follow. They stay as they are by default. */
+  readonly dtype?: "f32" | "f16";
 }
 
-/** Scale and shift of a layer norm; without biases there is no shift. */
+/** Scale and shift of a norm; without biases, and in an RMS norm, there is no shift. */
 export interface NormParams {
   /** `[C]` */
   readonly scale: Tensor;
@@ -82,24 +114,26 @@ export interface LinearParams {
 export interface BlockParams {
   /** Before the attention. */
   readonly norm1: NormParams;
-  /** `qkv`, C -> 3·C, makes queries, keys and values; `out`, C -> C, mixes what the heads found. */
+  /** `qkv`, C -> (H + 2·G)·D, makes queries, keys and values; `out`, C -> C, mixes what the heads found. */
   readonly attention: { readonly qkv: LinearParams; readonly out: LinearParams };
   /** Before the network. */
   readonly norm2: NormParams;
-  /** `up`, C -> 4·C, and `down`, 4·C -> C, with a GELU between them. */
-  readonly mlp: { readonly up: LinearParams; readonly down: LinearParams };
+  /** `up`, C -> hidden, and `down`, hidden -> C, with a GELU between them; or `gate`, C -> hidden, by whose SiLU it goes. */
+  readonly mlp: { readonly gate?: LinearParams; readonly up: LinearParams; readonly down: LinearParams };
 }
 
 /** Parameters, as plain data: `tree.map`, optimizers and files take them as they are. */
 export interface GptParams {
-  /** `[V, C]`, the last layer's weight too. */
+  /** `[V, C]`, the last layer's weight too where it is tied. */
   readonly token: Tensor;
-  /** `[context, C]` */
-  readonly position: Tensor;
+  /** `[context, C]`, where positions are learned. */
+  readonly position?: Tensor;
   /** In the order in which they are applied. */
   readonly blocks: readonly BlockParams[];
   /** After the last block. */
   readonly norm: NormParams;
+  /** `[V, C]`, where it is not tied. */
+  readonly output?: Tensor;
 }
 
 /** What {@linkcode loss} takes: each of `targets` is the token after the one at its place in `tokens`. */
@@ -113,16 +147,49 @@ export interface GptBatch {
 }
 
 /**
- * The GPT-2 family, as released by OpenAI.
+ * The GPT-2 family, as released by OpenAI, and a Llama with weights in Hugging Face's order.
  *
  * @see https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
+ * @see https://github.com/jzhang38/TinyLlama
  */
-export const presets: Readonly<Record<"gpt2" | "gpt2-medium" | "gpt2-large" | "gpt2-xl", GptConfig>> = {
+export const presets: Readonly<Record<"gpt2" | "gpt2-medium" | "gpt2-large" | "gpt2-xl" | "tinyllama", GptConfig>> = {
   "gpt2": { vocabSize: 50257, context: 1024, layers: 12, heads: 12, channels: 768, gelu: "tanh" },
   "gpt2-medium": { vocabSize: 50257, context: 1024, layers: 24, heads: 16, channels: 1024, gelu: "tanh" },
   "gpt2-large": { vocabSize: 50257, context: 1024, layers: 36, heads: 20, channels: 1280, gelu: "tanh" },
   "gpt2-xl": { vocabSize: 50257, context: 1024, layers: 48, heads: 25, channels: 1600, gelu: "tanh" },
+  "tinyllama": {
+    vocabSize: 32000,
+    context: 2048,
+    layers: 22,
+    heads: 32,
+    keyValueHeads: 4,
+    channels: 2048,
+    hidden: 5632,
+    mlp: "swiglu",
+    norm: "rms",
+    positions: "rotary halves",
+    tied: false,
+    bias: false,
+  },
 };
+
+/** The configuration with everything in it. */
+function complete(config: GptConfig): Required<Omit<GptConfig, "dtype">> {
+  return {
+    keyValueHeads: config.heads,
+    hidden: 4 * config.channels,
+    mlp: "gelu",
+    gelu: "none",
+    norm: "layer",
+    normEps: 1e-5,
+    positions: "learned",
+    rotaryBase: 1e4,
+    tied: true,
+    bias: true,
+    dropout: 0,
+    ...config,
+  };
+}
 
 /**
  * Number of parameters, tied ones once.
@@ -135,11 +202,15 @@ export const presets: Readonly<Record<"gpt2" | "gpt2-medium" | "gpt2-large" | "g
  * assertEquals(parameterCount(presets.gpt2), 124_439_808);
  * ```
  */
-export function parameterCount({ vocabSize, context, layers, channels: C, bias = true }: GptConfig): number {
-  const norm = bias ? 2 * C : C;
+export function parameterCount(config: GptConfig): number {
+  const { vocabSize, context, layers, heads, keyValueHeads, hidden, mlp, ...rest } = complete(config);
+  const { channels: C, bias, norm: kind, positions, tied } = rest;
+  const norm = bias && kind === "layer" ? 2 * C : C;
   const linear = (from: number, to: number) => from * to + (bias ? to : 0);
-  const block = 2 * norm + linear(C, 3 * C) + linear(C, C) + linear(C, 4 * C) + linear(4 * C, C);
-  return (vocabSize + context) * C + layers * block + norm;
+  const attention = linear(C, C + 2 * keyValueHeads * C / heads) + linear(C, C);
+  const network = (mlp === "swiglu" ? 2 : 1) * linear(C, hidden) + linear(hidden, C);
+  const tables = (tied ? 1 : 2) * vocabSize * C + (positions === "learned" ? context * C : 0);
+  return tables + layers * (2 * norm + attention + network) + norm;
 }
 
 /** Standard deviation of fresh weights. */
@@ -168,27 +239,40 @@ const STD = 0.02;
  */
 export function init(key: Key, config: GptConfig): GptParams {
   validate(config);
-  const { vocabSize, context, channels, layers } = config;
+  const { vocabSize, context, channels, layers, positions, tied } = complete(config);
   return scope(() => {
     const [tokenKey, positionKey, ...blockKeys] = split(key, 2 + layers);
+    const [outputKey] = split(tokenKey, 1);
     return {
       token: normal(tokenKey, [vocabSize, channels], { std: STD }),
-      position: normal(positionKey, [context, channels], { std: STD }),
+      ...(positions === "learned" && { position: normal(positionKey, [context, channels], { std: STD }) }),
       blocks: blockKeys.map((blockKey) => initBlock(blockKey, config)),
       norm: initNorm(config),
+      ...(!tied && { output: normal(outputKey, [vocabSize, channels], { std: STD }) }),
     };
   });
 }
 
-function validate({ channels, heads, dropout: rate = 0 }: GptConfig): void {
+function validate(config: GptConfig): void {
+  const { channels, heads, keyValueHeads, positions, dropout: rate } = complete(config);
   if (channels % heads !== 0) {
     throw new ArgumentError(`Cannot make a GPT of ${channels} channels and ${heads} heads: they do not divide evenly`);
+  }
+  if (heads % keyValueHeads !== 0) {
+    throw new ArgumentError(
+      `Cannot make a GPT of ${heads} heads and ${keyValueHeads} heads of keys and values: they do not divide evenly`,
+    );
+  }
+  if (positions !== "learned" && channels / heads % 2 !== 0) {
+    throw new ArgumentError(
+      `Cannot make a GPT with rotary positions and heads of ${channels / heads} channels: they turn in pairs`,
+    );
   }
   if (!(rate >= 0 && rate < 1)) throw new ArgumentError(`Cannot make a GPT with dropout ${rate}: it must be in [0, 1)`);
 }
 
 function initBlock(key: Key, config: GptConfig): BlockParams {
-  const { channels: C, layers, bias = true } = config;
+  const { channels: C, heads, keyValueHeads, hidden, mlp, layers, bias } = complete(config);
   const [qkv, out, up, down] = split(key, 4);
   const initLinear = (key: Key, from: number, to: number, std = STD): LinearParams => ({
     weight: normal(key, [from, to], { std }),
@@ -197,14 +281,22 @@ function initBlock(key: Key, config: GptConfig): BlockParams {
   const narrow = STD / Math.sqrt(2 * layers);
   return {
     norm1: initNorm(config),
-    attention: { qkv: initLinear(qkv, C, 3 * C), out: initLinear(out, C, C, narrow) },
+    attention: {
+      qkv: initLinear(qkv, C, C + 2 * keyValueHeads * C / heads),
+      out: initLinear(out, C, C, narrow),
+    },
     norm2: initNorm(config),
-    mlp: { up: initLinear(up, C, 4 * C), down: initLinear(down, 4 * C, C, narrow) },
+    mlp: {
+      ...(mlp === "swiglu" && { gate: initLinear(split(up, 1)[0], C, hidden) }),
+      up: initLinear(up, C, hidden),
+      down: initLinear(down, hidden, C, narrow),
+    },
   };
 }
 
-function initNorm({ channels, bias = true }: GptConfig): NormParams {
-  return { scale: ones([channels]), ...(bias && { shift: zeros([channels]) }) };
+function initNorm(config: GptConfig): NormParams {
+  const { channels, bias, norm } = complete(config);
+  return { scale: ones([channels]), ...(bias && norm === "layer" && { shift: zeros([channels]) }) };
 }
 
 /**
@@ -213,134 +305,168 @@ function initNorm({ channels, bias = true }: GptConfig): NormParams {
  * @throws {ShapeError} If there are more tokens in a row than the context holds.
  */
 export function apply(params: GptParams, tokens: Tensor, config: GptConfig, key?: Key): Tensor {
-  return unembed(params, encode(params, tokens, config, key));
+  const { x, weights } = encode(params, tokens, config, { key });
+  return unembed(weights, x);
 }
 
 /**
- * Mean cross-entropy of the next token, in nats: the function to differentiate.
+ * Mean cross-entropy of the next token, in nats: the function to differentiate. It is f32 whatever the parameters are.
  *
  * @throws {ShapeError} If there are more tokens in a row than the context holds.
  */
 export function loss(params: GptParams, { tokens, targets, key }: GptBatch, config: GptConfig): Tensor {
-  return crossEntropy(apply(params, tokens, config, key), targets);
+  return crossEntropy(cast(apply(params, tokens, config, key), "f32"), targets);
 }
 
-/** What the model knows at every place: tokens `[B, T]` -> `[B, T, C]`. */
-function encode(params: GptParams, tokens: Tensor, config: GptConfig, key?: Key): Tensor {
-  const T = tokens.shape[1], { context, layers } = config;
+/**
+ * What a model keeps of the tokens it has read, so that it need not read them again; always as large as the context, so
+ * that one compiled function serves texts of every length.
+ */
+export interface GptCache {
+  /** Keys and values of each block, `[2, B, G, 1, S, D]`. */
+  readonly blocks: readonly Tensor[];
+  /** Places that are filled: where the next token goes. i32 `[]` */
+  readonly length: Tensor;
+  /** Where each row's text begins; what lies before it is padding. i32 `[B]` */
+  readonly start: Tensor;
+}
+
+/** What {@linkcode encode} takes besides tokens. */
+export interface EncodeOptions {
+  /** For dropout; without it nothing is dropped. */
+  readonly key?: Key;
+  /** What comes before the tokens. */
+  readonly cache?: GptCache;
+}
+
+/** What {@linkcode encode} makes of tokens. */
+export interface Encoded {
+  /** What the model knows at every place, `[B, T, C]`. */
+  readonly x: Tensor;
+  /** The cache with the tokens in it, if there was one. */
+  readonly cache?: GptCache;
+  /** The parameters in the dtype that the configuration asks for. */
+  readonly weights: GptParams;
+}
+
+/**
+ * The model without its last layer: tokens `[B, T]` -> `[B, T, C]`.
+ *
+ * @throws {ShapeError} If there are more tokens in a row than the context holds.
+ */
+export function encode(
+  params: GptParams,
+  tokens: Tensor,
+  config: GptConfig,
+  { key, cache }: EncodeOptions = {},
+): Encoded {
+  const T = tokens.shape[1], { context, layers, dtype } = config;
   if (tokens.rank !== 2 || T > context) {
     throw new ShapeError(`Cannot apply a GPT to tokens ${show(tokens.shape)}: it takes [batch, at most ${context}]`);
   }
+  const weights = dtype ? tree.map((weight: Tensor) => cast(weight, dtype), params) : params;
   const [embeddingKey, ...keys] = key ? split(key, 1 + 3 * layers) : [];
-  let x = add(gather(params.token, tokens), slice(params.position, 0, T)); // [B, T, C]
-  x = drop(x, config, embeddingKey);
-  for (const [i, block] of params.blocks.entries()) {
-    const [scoresKey, attentionKey, mlpKey] = keys.slice(3 * i);
-    const attended = attend(block.attention, layerNorm(x, block.norm1), config, scoresKey);
-    x = add(x, drop(attended, config, attentionKey));
-    x = add(x, drop(feedForward(block.mlp, layerNorm(x, block.norm2), config), config, mlpKey));
+  const places = placesOf(tokens, config, cache);
+  let x = gather(weights.token, tokens); // [B, T, C]
+  if (weights.position) {
+    x = add(x, cache ? gather(weights.position, places.positions) : slice(weights.position, 0, T));
   }
-  return layerNorm(x, params.norm);
+  x = drop(x, config, embeddingKey);
+  const blocks: Tensor[] = [];
+  for (const [i, block] of weights.blocks.entries()) {
+    const [scoresKey, attentionKey, mlpKey] = keys.slice(3 * i);
+    const past = cache && { block: cache.blocks[i], length: cache.length };
+    const attended = attend(block.attention, normalize(x, block.norm1, config), config, {
+      places,
+      past,
+      key: scoresKey,
+    });
+    if (attended.block) blocks.push(attended.block);
+    x = add(x, drop(attended.y, config, attentionKey));
+    x = add(x, drop(feedForward(block.mlp, normalize(x, block.norm2, config), config), config, mlpKey));
+  }
+  x = normalize(x, weights.norm, config);
+  return { x, weights, ...(cache && { cache: { ...cache, blocks, length: add(cache.length, T) } }) };
 }
 
-/** `[..., C]` -> `[..., V]`: how well each token's embedding fits. */
-function unembed({ token }: GptParams, x: Tensor): Tensor {
-  return matmul(x, token, { transposeB: true });
+/** `[..., C]` -> `[..., V]`: how well each token's embedding (or row of the output layer) fits. */
+export function unembed({ token, output = token }: GptParams, x: Tensor): Tensor {
+  return matmul(x, output, { transposeB: true });
+}
+
+/** Where tokens stand, and what they may look at. */
+interface Places {
+  /** In the text: `[T]`, or `[B, T]` with a cache. */
+  readonly positions: Tensor;
+  /** The places of the cache, `[B, 1, 1, T, S]`; without it all tokens before. */
+  readonly mask?: Tensor;
+}
+
+function placesOf(tokens: Tensor, { context }: GptConfig, cache: GptCache | undefined): Places {
+  const [B, T] = tokens.shape, count = (n: number) => arange(n, { dtype: "i32", backend: tokens.backend.name });
+  if (!cache) return { positions: count(T) };
+  const at = add(cache.length, count(T)); // [T], in the cache
+  const written = lessEqual(count(context), expandDims(at, 1)); // [T, S]
+  const mask = and(written, greaterEqual(count(context), reshape(cache.start, [B, 1, 1]))); // [B, T, S]
+  return { positions: max(sub(at, expandDims(cache.start, 1)), 0), mask: expandDims(mask, [1, 2]) };
 }
 
 function drop(x: Tensor, { dropout: rate = 0 }: GptConfig, key: Key | undefined): Tensor {
   return key && rate > 0 ? dropout(x, key, { rate }) : x;
 }
 
-/** Causal self-attention, `[B, T, C]` -> `[B, T, C]`. */
-function attend({ qkv, out }: BlockParams["attention"], x: Tensor, config: GptConfig, key?: Key): Tensor {
-  const [B, T, C] = x.shape, { heads: H } = config;
-  const [q, k, v] = split(linear(x, qkv), 3, { axis: -1 }) // 3 x [B, T, C] -> [B, H, T, C/H]
-    .map((part) => transpose(reshape(part, [B, T, H, C / H]), [0, 2, 1, 3]));
-  const y = key && config.dropout ? dropAttention(q, k, v, config, key) : attention(q, k, v, { causal: true });
-  return linear(reshape(transpose(y, [0, 2, 1, 3]), [B, T, C]), out);
+function normalize(x: Tensor, params: NormParams, config: GptConfig): Tensor {
+  const { norm, normEps: eps } = complete(config);
+  return norm === "rms" ? rmsNorm(x, params, { eps }) : layerNorm(x, params, { eps });
 }
 
-/** Causal attention that misses some of what it looks at; q, k, v `[B, H, T, D]`. */
+/** What {@linkcode attend} takes besides x. */
+interface AttendOptions {
+  readonly places: Places;
+  /** What is kept of earlier tokens, `[2, B, G, 1, S, D]`, and how many they are. */
+  readonly past?: { readonly block: Tensor; readonly length: Tensor };
+  readonly key?: Key;
+}
+
+/** Causal self-attention, `[B, T, C]` -> `[B, T, C]`; with a past, its block with these tokens in it too. */
+function attend(
+  { qkv, out }: BlockParams["attention"],
+  x: Tensor,
+  config: GptConfig,
+  { places: { positions, mask }, past, key }: AttendOptions,
+): { y: Tensor; block?: Tensor } {
+  const [B, T, C] = x.shape, { heads: H, keyValueHeads: G } = complete(config), D = C / H;
+  const [mixed, values] = split(reshape(linear(x, qkv), [B, T, H + 2 * G, D]), [H + G, G], { axis: 2 });
+  const [queries, keys] = split(turn(mixed, positions, config), [H, G], { axis: 2 });
+  const [q, ...kv] = [queries, keys, values] // [B, T, heads, D] -> [B, G, heads/G, T, D]
+    .map((part) => transpose(reshape(part, [B, T, G, -1, D]), [0, 2, 3, 1, 4]));
+  const block = past && updateSlice(past.block, stack(kv), past.length, { axis: 4 }); // [2, B, G, 1, S, D]
+  const [k, v] = block ? split(block, 2).map((part) => squeeze(part, 0)) : kv; // [B, G, 1, T or S, D]
+  const y = key && config.dropout
+    ? dropAttention(q, k, v, config, key)
+    : attention(q, k, v, mask ? { mask } : { causal: true });
+  return { y: linear(reshape(transpose(y, [0, 3, 1, 2, 4]), [B, T, C]), out), block };
+}
+
+/** Turns queries and keys `[B, T, heads, D]` by their positions, where these are rotary. */
+function turn(x: Tensor, positions: Tensor, config: GptConfig): Tensor {
+  const { positions: kind, rotaryBase: base } = complete(config);
+  if (kind === "learned") return x;
+  return rotary(x, expandDims(positions, -1), { base, pairs: kind === "rotary halves" ? "halves" : "neighbours" });
+}
+
+/** Causal attention that misses some of what it looks at; q `[B, G, H/G, T, D]`, k and v `[B, G, 1, T, D]`. */
 function dropAttention(q: Tensor, k: Tensor, v: Tensor, config: GptConfig, key: Key): Tensor {
-  const T = q.shape[2], D = q.shape[3];
+  const [T, D] = q.shape.slice(-2);
   const past = lessEqual(arange(T), expandDims(arange(T), 1)); // [T, T]
-  const scores = mul(matmul(q, k, { transposeB: true }), 1 / Math.sqrt(D)); // [B, H, T, T]
+  const scores = mul(matmul(q, k, { transposeB: true }), 1 / Math.sqrt(D)); // [B, G, H/G, T, T]
   return matmul(drop(softmax(where(past, scores, -Infinity)), config, key), v);
 }
 
-/** The same two-layer network at every place, `[B, T, C]` -> `[B, T, C]`. */
-function feedForward({ up, down }: BlockParams["mlp"], x: Tensor, { gelu: approximate = "none" }: GptConfig): Tensor {
-  return linear(gelu(linear(x, up), { approximate }), down);
-}
-
-/** How {@linkcode generate} writes. */
-export interface GenerateOptions extends ChoiceOptions {
-  /** Most tokens to make. */
-  readonly length: number;
-  /** Tokens that end the text; they are not returned. */
-  readonly stop?: readonly number[];
-  /** Where chance comes from: the same key, the same tokens. Needed unless the temperature is 0. */
-  readonly key?: Key;
-  /** Called with each token as it is made. */
-  readonly onToken?: (token: number) => void;
-}
-
-/**
- * Continues `prompt` token by token. Looks back as far as the context reaches.
- *
- * @returns The new tokens, without the prompt.
- * @throws {ArgumentError} If the prompt is empty, or chance is needed and there is no key.
- * @example
- * ```ts
- * import { key, use } from "@tenon/ml";
- * import * as gpt from "@tenon/ml/models/gpt";
- * import { assertEquals } from "@std/assert";
- *
- * await use("cpu");
- * const config: gpt.GptConfig = { vocabSize: 5, context: 4, layers: 1, heads: 2, channels: 8 };
- * const params = gpt.init(key(0), config);
- * const tokens = await gpt.generate(params, [0, 1], config, { length: 6, topK: 3, key: key(1) });
- * assertEquals(tokens.length, 6);
- * ```
- */
-export async function generate(
-  params: GptParams,
-  prompt: readonly number[],
-  config: GptConfig,
-  { length, stop = [], key, onToken, ...choice }: GenerateOptions,
-): Promise<number[]> {
-  if (prompt.length === 0) throw new ArgumentError("Cannot continue an empty prompt: give it one token at least");
-  const chances = choice.temperature === 0 ? null : await drawChances(key, length);
-  const tokens = [...prompt];
-  for (let i = 0; i < length; i++) {
-    const logits = await nextLogits(params, tokens.slice(-config.context), config);
-    const next = chooseToken(logits, chances?.[i] ?? 0, choice);
-    if (stop.includes(next)) break;
-    tokens.push(next);
-    onToken?.(next);
-  }
-  return tokens.slice(prompt.length);
-}
-
-async function drawChances(key: Key | undefined, length: number): Promise<ArrayLike<number>> {
-  if (!key) throw new ArgumentError("Cannot choose tokens by chance without a key: give one, or the temperature 0");
-  using chances = uniform(key, [length]);
-  return await chances.data();
-}
-
-/** Logits `[1, 1, V]` of the token after place `last` `[1]` of `tokens` `[1, T]`. */
-const predict = compile((params: GptParams, tokens: Tensor, last: Tensor, config: GptConfig): Tensor => {
-  const x = encode(params, tokens, config); // [1, T, C]
-  return unembed(params, gather(x, last, { axis: 1 }));
-});
-
-/** Logits `[V]` of the token after `window`, which is padded to the context: one shape, so one program. */
-async function nextLogits(params: GptParams, window: readonly number[], config: GptConfig): Promise<ArrayLike<number>> {
-  const backend = params.token.backend.name;
-  const padded = Int32Array.from({ length: config.context }, (_, i) => window[i] ?? 0);
-  using tokens = tensor(padded, { shape: [1, config.context], backend });
-  using last = tensor(new Int32Array([window.length - 1]), { backend });
-  using logits = predict(params, tokens, last, config);
-  return await logits.data();
+/** The same network at every place, `[B, T, C]` -> `[B, T, C]`. */
+function feedForward({ gate, up, down }: BlockParams["mlp"], x: Tensor, config: GptConfig): Tensor {
+  const inside = gate
+    ? mul(silu(linear(x, gate)), linear(x, up)) // [B, T, hidden]
+    : gelu(linear(x, up), { approximate: config.gelu });
+  return linear(inside, down);
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Place, Region } from "../../core/program.ts";
+import { type Region, sharePlace } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import type { IndexAttrs } from "../../ops/index.ts";
 import { i32, memory } from "./instructions.ts";
@@ -28,15 +28,11 @@ const updateKernel = kernel("updateSlice", ARGS, ({ f, args, begin, end }) => {
   });
 });
 
-function samePlace(a: Place, b: Place): boolean {
-  return a === b || (a.kind === "input" && b.kind === "input" && a.index === b.index);
-}
-
 /** Writes the update's rows; x goes to y first unless it is there already. */
 export function lowerUpdateSlice(call: OpCall, { axis }: IndexAttrs): Call[] {
   const { name, inputs: [x, update, start], outputs: [y], program: { buffers } } = call;
   if (size(x.shape) === 0) return [];
-  const there = samePlace(buffers[x.ref.buffer].place, buffers[y.ref.buffer].place);
+  const there = sharePlace(buffers[x.ref.buffer], buffers[y.ref.buffer]);
   const calls = there ? [] : lowerRegion(copyOf(call), call.temporary);
   const n = x.shape[axis], count = update.shape[axis], total = size(update.shape.slice(0, axis + 1));
   if (total === 0) return calls;
