@@ -34,6 +34,10 @@ const works: Record<string, Work> = {
   transpose: { inputs: [f32([33, 65, 40])], run: (x) => tn.add(tn.transpose(x), 1) },
   conv: { inputs: [f32([3, 8, 33, 31]), f32([12, 8, 3, 3])], run: (x, w) => tn.relu(tn.conv(x, w, { padding: 1 })) },
   maxPool: { inputs: [f32([3, 8, 33, 31])], run: (x) => tn.maxPool(x, 2) },
+  "maxPool with ties": {
+    inputs: [f32([3, 8, 17, 19])],
+    run: (x) => tn.concat([1, 3].map((stride) => tn.reshape(tn.maxPool(tn.relu(x), 3, { stride }), [3, 8, -1])), 2),
+  },
   attention: {
     inputs: [f32([4, 130, 16]), f32([4, 130, 16]), f32([4, 130, 16])],
     run: (q, k, v) => tn.attention(q, k, v, { causal: true }),

@@ -131,6 +131,26 @@ const indexAddKernel = (kind: "f32" | "i32", perElement: boolean) =>
     });
   });
 
+/** The same for the last axis, with an index for every element. A work item is one row. */
+const scatterRowsKernel = (kind: "f32" | "i32") =>
+  kernel(`add ${kind} elements in rows`, ADD_ARGS, ({ f, args, begin, end }) => {
+    const { x, indices, updates, y, n, count } = args;
+    f.for({ from: begin, to: end }, (outer) => {
+      const offset = f.let(i32.shl(i32.mul(outer, n), 2));
+      const source = f.let(i32.add(x, offset)), target = f.let(i32.add(y, offset));
+      eachVector(f, n, (at, lanes) => {
+        const read = i32.add(source, at), write = i32.add(target, at);
+        f.do(lanes === 4 ? v128.store(write, v128.load(read)) : i32.store(write, i32.load(read)));
+      });
+      const place = f.let(i32.shl(i32.mul(outer, count), 2));
+      f.for({ to: count }, () => {
+        const index = placeAt(f, i32.add(indices, place), n);
+        f.if(i32.lt_u(index, n), () => f.do(addOne(kind, f.let(element(target, index)), i32.add(updates, place))));
+        f.increase(place, 4);
+      });
+    });
+  });
+
 function copyRows(
   f: Func,
   { from, to, start, rows, inner, width }: Readonly<Record<"from" | "to" | "start" | "rows" | "inner" | "width", Int>>,
@@ -194,7 +214,8 @@ const lowerAdd = (perElement: boolean) => (call: OpCall, { axis }: IndexAttrs): 
   const columns = Math.min(inner, 32), total = outer * Math.ceil(inner / columns);
   const args = { x: x.ref, indices: indices.ref, updates: updates.ref, y: y.ref, n, count, inner, columns };
   const cost = (n * VECTOR_COST + count * (perElement ? ELEMENT_COST : VECTOR_COST)) * columns;
-  const kernel = indexAddKernel(isFloat(x.dtype) ? "f32" : "i32", perElement);
+  const kind = isFloat(x.dtype) ? "f32" : "i32";
+  const kernel = perElement && inner === 1 ? scatterRowsKernel(kind) : indexAddKernel(kind, perElement);
   return [{ name, kernel, args, total, chunk: chunkOf(total, cost) }];
 };
 

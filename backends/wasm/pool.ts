@@ -7,11 +7,12 @@ import type { Region } from "../../core/program.ts";
 import { size, type Spec } from "../../core/shape.ts";
 import type { PoolAttrs, SumPoolGradAttrs } from "../../ops/pool.ts";
 import type { Func, Local } from "./assembler.ts";
-import { f32, i32 } from "./instructions.ts";
+import { f32, i32, type V128 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { padImage } from "./padding.ts";
+import { padImage, reach } from "./padding.ts";
 import { lowerRegion } from "./region.ts";
+import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
 
 type Int = Local<"i32">;
 
@@ -88,6 +89,53 @@ const indexKernel = kernel("maxPoolIndices", ARGS, ({ f, args, begin, end }) => 
     }));
 });
 
+/** How far apart the windows of a row are, as far as loading four of their elements is concerned. */
+type Step = "1" | "2" | "s";
+
+/** Elements of four windows side by side, `strideX` columns apart; nothing but they and what is between them is read. */
+function loadFour(f: Func, step: Step, address: Int, strideX: Int): V128 {
+  if (step === "1") return v128.load(address);
+  if (step === "2") return i8x16.shuffle32(f.let(v128.load(address)), f.let(v128.load(address, 12)), [0, 2, 5, 7]);
+  const value = f.let(v128.load32_zero(address)), next = f.let(address);
+  for (const lane of [1, 2, 3]) {
+    f.increase(next, i32.shl(strideX, 2));
+    f.set(value, v128.load32_lane(next, value, lane));
+  }
+  return value;
+}
+
+/** The same for windows that lie inside of the image, at least four in a row: four at a time. */
+const insideIndexKernel = (step: Step) =>
+  kernel(`maxPoolIndices inside ${step}`, ARGS, ({ f, args, begin, end }) => {
+    const { large, small, height, width, rows, columns } = args;
+    const lanes = f.let(i32x4.mul(i32x4.const(0, 1, 2, 3), i32x4.splat(args.strideX)));
+    const last = f.let(i32.sub(columns, 4));
+    f.for({ from: begin, to: end }, (plane) => {
+      const image = f.let(i32.add(large, i32.shl(i32.mul(plane, i32.mul(height, width)), 2)));
+      const places = f.let(i32.add(small, i32.shl(i32.mul(plane, i32.mul(rows, columns)), 2)));
+      f.for({ to: rows }, (p) => {
+        const rowBegin = f.let(i32.mul(i32.mul(p, args.strideY), width));
+        f.for({ to: columns, step: 4 }, (column) => {
+          const q = f.let(i32.min_u(column, last)); // the last four may overlap those before
+          const first = f.let(i32.add(rowBegin, i32.mul(q, args.strideX)));
+          const at = f.let(i32x4.splat(first));
+          const best = f.let(loadFour(f, step, f.let(i32.add(image, i32.shl(first, 2))), args.strideX));
+          f.for({ to: args.windowHeight }, (u) => {
+            const index = f.let(i32.add(first, i32.mul(i32.mul(u, args.dilationY), width)));
+            f.for({ to: args.windowWidth }, () => {
+              const value = f.let(loadFour(f, step, f.let(i32.add(image, i32.shl(index, 2))), args.strideX));
+              const better = f.let(v128.or(f32x4.gt(value, best), f32x4.ne(value, value)));
+              f.set(best, v128.select(better, value, best));
+              f.set(at, v128.select(better, i32x4.splat(index), at));
+              f.increase(index, args.dilationX);
+            });
+          });
+          f.do(v128.store(i32.add(places, i32.shl(i32.add(i32.mul(p, columns), q), 2)), i32x4.add(at, lanes)));
+        });
+      });
+    });
+  });
+
 /** Spreads each window's value over its elements. */
 const sumGradKernel = kernel("sumPoolGrad", ARGS, ({ f, args, begin, end }) => {
   const { large, height, width } = args;
@@ -160,7 +208,14 @@ export const lowerSumPool = lowerPool("sum");
 
 /** Index of the largest element of each window. */
 export function lowerMaxPoolIndices({ name, inputs: [x], outputs: [y] }: OpCall, attrs: PoolAttrs): Call[] {
-  return size(y.shape) === 0 ? [] : [{ name, kernel: indexKernel, args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
+  if (size(y.shape) === 0) return [];
+  const { size: window, stride, padding, dilation } = attrs;
+  const inside = [0, 1].every((axis) =>
+    padding[axis][0] === 0 && reach(y.shape[2 + axis], window[axis], stride[axis], dilation[axis]) <= x.shape[2 + axis]
+  );
+  const step = stride[1] === 1 ? "1" : stride[1] === 2 ? "2" : "s";
+  const kernel = inside && y.shape[3] >= 4 ? insideIndexKernel(step) : indexKernel;
+  return [{ name, kernel, args: argsOf(x, y, attrs), ...planes(x, y, attrs) }];
 }
 
 /** The adjoint of the sum. */
