@@ -20,6 +20,8 @@ import { imageProduct } from "./image_product.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { lowerRegion } from "./region.ts";
+import { winogradConv } from "./winograd_conv.ts";
+import { paysOff } from "./winograd_products.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
 /** One phase along one axis. */
@@ -57,6 +59,29 @@ function phasesOf(length: number, kernel: number, stride: number, dilation: numb
   });
 }
 
+/** With a stride of 1 it is the convolution of dy with the filters backwards, channels and filters exchanged. */
+function winogradInputGrad(call: OpCall, sizes: Sizes, { padding: [[top], [left]] }: ConvInputGradAttrs) {
+  const { inputs: [dy, w], outputs: [dx] } = call;
+  const { batch, channels, filters, kernel, input, output } = sizes;
+  const taps = size(kernel);
+  return winogradConv(call, {
+    batch,
+    filters: {
+      ref: w.ref,
+      filters: channels,
+      channels: filters,
+      filterStride: taps,
+      channelStride: channels * taps,
+      backwards: true,
+    },
+    x: dy.ref,
+    image: output,
+    places: input,
+    start: [top - (kernel[0] - 1), left - (kernel[1] - 1)],
+    y: dx.ref,
+  });
+}
+
 type Phases = readonly [Phase, Phase];
 
 /** `dx`. */
@@ -65,6 +90,8 @@ export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Cal
   if (size(dx.shape) === 0) return [];
   const sizes = sizesOf(dx.shape, w.shape, dy.shape, attrs.groups);
   const { stride, dilation, padding } = attrs;
+  const winograd = paysOff(sizes, sizes.input, attrs) && winogradInputGrad(call, sizes, attrs);
+  if (winograd) return winograd;
   const [rows, columns] = [0, 1].map((axis) =>
     phasesOf(sizes.input[axis], sizes.kernel[axis], stride[axis], dilation[axis], padding[axis][0])
   );

@@ -1,0 +1,205 @@
+/**
+ * The code of Winograd's convolution; see `winograd_conv.ts`.
+ *
+ * ```text
+ *  this thread's scratch memory:  patch of four tiles | V | M | block of the result (if it has an epilogue)
+ * ```
+ *
+ * @module
+ */
+import type { Func, Local } from "./assembler.ts";
+import { i32 } from "./instructions.ts";
+import type { Epilogue } from "./product.ts";
+import { RegionWriter } from "./region_code.ts";
+import { v128 } from "./simd.ts";
+import { TILE_COLUMNS } from "./tile.ts";
+import { OUTPUTS } from "./winograd.ts";
+import { multiplyPositions } from "./winograd_products.ts";
+import { IMAGE, PATCH_BYTES, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
+
+type Int = Local<"i32">;
+
+/** Rows of tiles, counted through the batch. */
+interface Block {
+  readonly firstRow: Int;
+  readonly rows: Int;
+  readonly tiles: Int;
+}
+
+/** A range of filters. */
+interface Filters {
+  readonly first: Int;
+  readonly count: Int;
+}
+
+/** Where a tile of the result is: its image, its row of tiles (of the image, of the block), its places. */
+interface Position {
+  readonly image: Int;
+  readonly blockRow: Int;
+  readonly y: Int;
+  readonly x: Int;
+}
+
+/** Writes the loops over one block and some filters. */
+export class ConvWriter {
+  readonly #patch: Int;
+  readonly #v: Int;
+  readonly #m: Int;
+  readonly #block: Int;
+  /** Bytes of a row of places, and of four rows. */
+  readonly #rowBytes: Int;
+  readonly #stripBytes: Int;
+
+  constructor(
+    readonly f: Func,
+    readonly args: Readonly<Record<string, Int>>,
+    readonly epilogue: Epilogue | null,
+  ) {
+    this.#patch = f.let(f.module.global("scratch"));
+    this.#v = f.let(i32.add(this.#patch, PATCH_BYTES));
+    this.#m = f.let(i32.add(this.#patch, args.m));
+    this.#block = f.let(i32.add(this.#patch, args.block));
+    this.#rowBytes = f.let(i32.shl(args.placesX, 2));
+    this.#stripBytes = f.let(i32.mul(this.#rowBytes, OUTPUTS));
+  }
+
+  item(item: Int): void {
+    const { f, args } = this;
+    const index = f.let(i32.div_u(item, args.filterBlocks));
+    const part = i32.sub(item, i32.mul(index, args.filterBlocks));
+    const firstRow = f.let(i32.mul(index, args.tileRows));
+    const rows = f.let(i32.min_u(f.let(i32.sub(args.allRows, firstRow)), args.tileRows));
+    const block = { firstRow, rows, tiles: f.let(i32.mul(rows, args.tilesX)) };
+    this.#transformImage(block);
+    const first = f.let(i32.mul(part, args.filterBlock));
+    const end = f.let(i32.min_u(f.let(i32.add(first, args.filterBlock)), args.filters));
+    f.count(first, { to: end, step: args.chunk }, () => {
+      const filters = { first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.chunk)) };
+      this.#multiply(block, filters);
+      this.#transformOutput(block, filters);
+      if (this.epilogue) this.#finish(this.epilogue, block, filters);
+    });
+  }
+
+  /** Where tile `index` of a block is; past the last tile the last one. */
+  #position({ firstRow, tiles }: Block, index: Int): Position {
+    const { f, args } = this;
+    const at = f.let(i32.min_u(index, f.let(i32.sub(tiles, 1))));
+    const blockRow = f.let(i32.div_u(at, args.tilesX));
+    const row = f.let(i32.add(firstRow, blockRow));
+    const image = f.let(i32.div_u(row, args.tilesY));
+    const y = i32.mul(i32.sub(row, i32.mul(image, args.tilesY)), OUTPUTS);
+    const x = i32.mul(i32.sub(at, i32.mul(blockRow, args.tilesX)), OUTPUTS);
+    return { image, blockRow, y: f.let(y), x: f.let(x) };
+  }
+
+  #four<T>(first: Int, visit: (index: Int) => T): T[] {
+    return [0, 1, 2, 3].map((lane) => visit(this.f.let(i32.add(first, lane))));
+  }
+
+  /** `V`: for each position, for each 8 tiles, for each channel, 8 floats. */
+  #transformImage(block: Block): void {
+    const { f, args } = this;
+    const { height, width } = args;
+    const planeBytes = f.let(i32.shl(i32.mul(height, width), 2));
+    f.for({ to: block.tiles, step: 4 }, (first) => {
+      const tiles = this.#four(first, (index): Tile => {
+        const { image, y, x } = this.#position(block, index);
+        return {
+          image: f.let(i32.add(args.x, i32.mul(image, i32.mul(args.channels, planeBytes)))),
+          row: f.let(i32.add(y, args.startY)),
+          column: f.let(i32.add(x, args.startX)),
+        };
+      });
+      const panel = i32.mul(i32.div_u(first, TILE_COLUMNS), args.vPanel);
+      const row = f.let(i32.add(this.#v, i32.add(panel, i32.shl(i32.rem_u(first, TILE_COLUMNS), 2))));
+      f.for({ to: args.channels }, () => {
+        const to = f.let(row);
+        readTiles(f, { reading: IMAGE, tiles, height, width, patch: this.#patch }, (value) => {
+          f.do(v128.store(to, value));
+          f.increase(to, args.vPosition);
+        });
+        for (const { image } of tiles) f.increase(image, planeBytes);
+        f.increase(row, 4 * TILE_COLUMNS);
+      });
+    });
+  }
+
+  /** `M = U · V`. */
+  #multiply(block: Block, filters: Filters): void {
+    const { f, args } = this;
+    multiplyPositions(f, {
+      a: f.let(i32.add(args.u, i32.mul(filters.first, args.uRow))),
+      aOrder: "rows",
+      aStride: args.uRow,
+      aPosition: args.uPosition,
+      b: this.#v,
+      bPanel: args.vPanel,
+      bPosition: args.vPosition,
+      c: this.#m,
+      cRow: args.mRow,
+      cPosition: args.mPosition,
+      rows: filters.count,
+      columns: block.tiles,
+      depth: args.channels,
+      accumulate: i32.const(0),
+    });
+  }
+
+  /** Where the first filter's output of a tile goes: to the result, or to the block of it that the epilogue reads. */
+  #target(block: Block, filters: Filters, index: Int): Target {
+    const { f, args } = this;
+    const { image, blockRow, y, x } = this.#position(block, index);
+    const strip = this.epilogue
+      ? i32.add(this.#block, i32.mul(blockRow, i32.mul(args.chunk, this.#stripBytes)))
+      : i32.add(i32.add(args.y, this.#plane(image, filters)), i32.mul(y, this.#rowBytes));
+    const below = f.let(i32.sub(args.placesY, y)), beside = f.let(i32.sub(args.placesX, x));
+    return {
+      address: f.let(i32.add(strip, i32.shl(x, 2))),
+      rows: f.let(i32.select(i32.lt_u(index, block.tiles), i32.min_u(below, OUTPUTS), 0)),
+      columns: f.let(i32.min_u(beside, OUTPUTS)),
+    };
+  }
+
+  /** Bytes before an image's plane of the first filter. */
+  #plane(image: Int, { first }: Filters) {
+    const { args } = this;
+    return i32.mul(i32.add(i32.mul(image, args.filters), first), i32.mul(args.placesY, this.#rowBytes));
+  }
+
+  /** `Aᵀ M A`. The block has a strip of four rows of places for each row of tiles and each filter. */
+  #transformOutput(block: Block, filters: Filters): void {
+    const { f, args } = this;
+    const filterBytes = f.let(this.epilogue ? this.#stripBytes : i32.mul(args.placesY, this.#rowBytes));
+    f.for({ to: block.tiles, step: 4 }, (tile) => {
+      const targets = this.#four(tile, (index) => this.#target(block, filters, index));
+      const from = f.let(i32.add(this.#m, i32.shl(tile, 2)));
+      f.for({ to: filters.count }, () => {
+        writeTiles(f, { from, positionBytes: args.mPosition, targets, rowBytes: this.#rowBytes, patch: this.#patch });
+        for (const { address } of targets) f.increase(address, filterBytes);
+        f.increase(from, args.mRow);
+      });
+    });
+  }
+
+  /** The epilogue, strip by strip. */
+  #finish({ shape }: Epilogue, block: Block, filters: Filters): void {
+    const { f, args } = this;
+    const pointer = f.let(this.#block);
+    f.for({ to: block.rows }, (blockRow) => {
+      const row = f.let(i32.add(block.firstRow, blockRow));
+      const image = f.let(i32.div_u(row, args.tilesY));
+      const y = f.let(i32.mul(i32.sub(row, i32.mul(image, args.tilesY)), OUTPUTS));
+      const bottom = i32.min_u(f.let(i32.add(y, OUTPUTS)), args.placesY);
+      const rowBegin = f.let(i32.add(i32.mul(image, args.filters), filters.first));
+      new RegionWriter(f, args, shape).write({
+        rowBegin,
+        rowEnd: f.let(i32.add(rowBegin, filters.count)),
+        columnBegin: f.let(i32.mul(y, args.placesX)),
+        columnEnd: f.let(i32.mul(bottom, args.placesX)),
+        result: { pointer, rowBytes: this.#stripBytes },
+      });
+      f.increase(pointer, i32.mul(args.chunk, this.#stripBytes));
+    });
+  }
+}
