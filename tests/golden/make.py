@@ -79,6 +79,7 @@ def main():
     import gpt
     import images
     import layers
+    import lstm
     import optimizers
     import recurrent
     import resnet
@@ -86,7 +87,7 @@ def main():
     import threefry
     import vae
 
-    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, cnn, gan, gpt, resnet, vae]:
+    for module in [basics, images, layers, recurrent, selection, optimizers, threefry, cnn, gan, gpt, lstm, resnet, vae]:
         torch.manual_seed(7)
         write(module.__name__, module.make())
 
