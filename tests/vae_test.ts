@@ -2,7 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertNotEquals, assertThrows
 import * as tn from "../mod.ts";
 import * as vae from "../models/vae.ts";
 import { testOnEach } from "./devices.ts";
-import { assertGolden, golden, type Packed, unpack } from "./golden.ts";
+import { assertGolden, assertGoldenTree, golden, type Packed, type PackedTree, unpack, unpackTree } from "./golden.ts";
 
 await tn.use("cpu");
 
@@ -13,7 +13,7 @@ const IMAGES = tn.cast(tn.bernoulli(tn.key(2), [6, 1, 8, 8]), "f32");
 interface GoldenVae {
   readonly config: vae.VaeConfig;
   readonly learningRate: number;
-  readonly params: unknown;
+  readonly params: PackedTree;
   readonly images: Packed;
   readonly noise: readonly Packed[];
   readonly mean: Packed;
@@ -21,9 +21,9 @@ interface GoldenVae {
   readonly logits: Packed;
   readonly logLikelihood: Packed;
   readonly divergence: Packed;
-  readonly grads: unknown;
+  readonly grads: PackedTree;
   readonly losses: readonly number[];
-  readonly after: unknown;
+  readonly after: PackedTree;
 }
 
 const GOLDEN = await golden<GoldenVae>("vae");
@@ -31,32 +31,10 @@ const GOLDEN = await golden<GoldenVae>("vae");
 /** Float64 against float32 with sums of a few hundred terms; in the last digits of large sums, small terms are lost. */
 const TOLERANCE = { relative: 2e-5, absolute: 2e-5 };
 
-const isPacked = (node: unknown): node is Packed => typeof node === "object" && node !== null && "data" in node;
-
-/** A golden tree with a tensor in every place, or what else `f` makes of its leaves. */
-function mapPacked(f: (leaf: Packed) => unknown, node: unknown): unknown {
-  if (isPacked(node)) return f(node);
-  if (Array.isArray(node)) return node.map((item) => mapPacked(f, item));
-  return Object.fromEntries(Object.entries(node as object).map(([name, item]) => [name, mapPacked(f, item)]));
-}
-
-function packedLeaves(node: unknown): Packed[] {
-  const found: Packed[] = [];
-  mapPacked((leaf) => found.push(leaf), node);
-  return found;
-}
-
-async function assertTree(what: string, actual: vae.VaeParams, expected: unknown): Promise<void> {
-  const leaves = packedLeaves(expected), names = tn.tree.names(actual);
-  for (const [i, leaf] of (tn.tree.leaves(actual) as tn.Tensor[]).entries()) {
-    await assertGolden(`${what} ${names[i]}`, leaf, leaves[i], TOLERANCE);
-  }
-}
-
 testOnEach("PyTorch's VAE: forward, bound and gradients", async (backend) => {
   await tn.use(backend);
   try {
-    const { config } = GOLDEN, params = mapPacked(unpack, GOLDEN.params) as vae.VaeParams;
+    const { config } = GOLDEN, params = unpackTree<vae.VaeParams>(GOLDEN.params);
     const images = unpack(GOLDEN.images), noise = unpack(GOLDEN.noise[0]);
     const output = vae.apply(params, images, config, noise);
     for (const name of ["mean", "logVariance", "logits"] as const) {
@@ -67,7 +45,7 @@ testOnEach("PyTorch's VAE: forward, bound and gradients", async (backend) => {
     await assertGolden("divergence", bound.divergence, GOLDEN.divergence, TOLERANCE);
     const [loss, grads] = tn.valueAndGrad(vae.loss)(params, { images, noise }, config);
     assertAlmostEquals(await loss.item(), GOLDEN.losses[0], 1e-4);
-    await assertTree("gradient of", grads, GOLDEN.grads);
+    await assertGoldenTree("gradient of", grads, GOLDEN.grads, TOLERANCE);
   } finally {
     await tn.use("cpu");
   }
@@ -77,7 +55,7 @@ testOnEach("PyTorch's VAE after five compiled steps of Adam", async (backend) =>
   await tn.use(backend);
   try {
     const { config, learningRate } = GOLDEN, optimizer = tn.adam({ learningRate });
-    let params = mapPacked(unpack, GOLDEN.params) as vae.VaeParams, state = optimizer.init(params);
+    let params = unpackTree<vae.VaeParams>(GOLDEN.params), state = optimizer.init(params);
     const images = unpack(GOLDEN.images);
     const step = tn.compile((params: vae.VaeParams, state: tn.OptimizerState, noise: tn.Tensor) => {
       const [loss, grads] = tn.valueAndGrad(vae.loss)(params, { images, noise }, config);
@@ -88,7 +66,7 @@ testOnEach("PyTorch's VAE after five compiled steps of Adam", async (backend) =>
       assertAlmostEquals(await loss.item(), GOLDEN.losses[i], 1e-3);
       [params, state] = next;
     }
-    await assertTree("after the steps,", params, GOLDEN.after);
+    await assertGoldenTree("after the steps,", params, GOLDEN.after, TOLERANCE);
   } finally {
     await tn.use("cpu");
   }
