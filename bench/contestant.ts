@@ -131,6 +131,7 @@ function commandOf({ library, backend, threads, blasThreads, blasFolder }: Conte
   if (library === "pytorch") {
     const script = new URL("libraries/pytorch.py", import.meta.url).pathname;
     const env = {
+      PYTHONDONTWRITEBYTECODE: "1",
       ...(blasFolder !== undefined && { LD_LIBRARY_PATH: blasFolder }),
       ...(blasThreads !== undefined && { OPENBLAS_NUM_THREADS: String(blasThreads) }),
     };

@@ -9,8 +9,8 @@
  *
  * @module
  */
-import { detail, timeGpt } from "./gpt_bench.ts";
 import { watchMemoryElsewhere } from "./memory_bench.ts";
+import { detail, MODELS, timeModel } from "./models_bench.ts";
 import { timeOps } from "./ops.ts";
 import { readOptions } from "./options.ts";
 import { weigh } from "./size_bench.ts";
@@ -18,7 +18,7 @@ import { timeStartup } from "./startup_bench.ts";
 import { type Contest, summarize } from "./summary.ts";
 import { render, type Table } from "./table.ts";
 
-const BENCHES = ["memory", "size", "startup", "gpt", "ops"];
+const BENCHES = ["memory", "size", "startup", ...Object.keys(MODELS), "ops"];
 
 const options = readOptions(`deno task bench [${BENCHES.join(" | ")}]: everything is timed if nothing is named`);
 const unknown = options.names.filter((name) => !BENCHES.includes(name));
@@ -33,8 +33,9 @@ if (wants("startup")) print(await timeStartup());
 const contests: Contest[] = [];
 for (const device of options.devices) {
   if (wants("ops")) contests.push(...await timeOps(device, options));
-  if (wants("gpt") && device !== "cpu") {
-    const contest = await timeGpt(device, options);
+  for (const model of Object.keys(MODELS)) {
+    if (!wants(model) || device === "cpu") continue;
+    const contest = await timeModel(model, device, options);
     print(detail(contest));
     contests.push(contest);
   }

@@ -1,8 +1,9 @@
 /**
- * What is timed: single ops, and a GPT's training step. Plain data, so that it can be sent to another process.
+ * What is timed: single ops, and training steps of models. Plain data, so that it can be sent to another process.
  *
  * @module
  */
+import type { CnnWorkload, DcganWorkload, LstmWorkload, Parameter, Style } from "./models.ts";
 
 /** The ops that are timed. */
 export type OpName =
@@ -27,21 +28,11 @@ export interface OpWorkload {
   readonly tolerance: number;
 }
 
-/** A parameter of the GPT: spread evenly over `[-scale, scale)`, or all ones where the scale is null. */
-export interface GptParameter {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly scale: number | null;
-}
-
-/** How a step is run, where a library has several ways. */
-export type GptStyle = "eager" | "compiled" | "as written" | "tuned";
-
 /** Training steps of a GPT: forward, backward, clipping, AdamW, loss read back. */
 export interface GptWorkload {
   readonly kind: "gpt";
   readonly name: string;
-  readonly style: GptStyle;
+  readonly style: Style;
   readonly batch: number;
   readonly context: number;
   readonly layers: number;
@@ -53,14 +44,17 @@ export interface GptWorkload {
   readonly eps: number;
   readonly weightDecay: number;
   readonly clip: number;
-  readonly parameters: readonly GptParameter[];
+  readonly parameters: readonly Parameter[];
   /** Batches that are gone through in turn. */
   readonly batches: number;
   readonly tolerance: number;
 }
 
 /** Anything that is timed. */
-export type Workload = OpWorkload | GptWorkload;
+export type Workload = OpWorkload | ModelWorkload;
+
+/** Training steps. */
+export type ModelWorkload = GptWorkload | CnnWorkload | LstmWorkload | DcganWorkload;
 
 function op(name: string, op: OpName, shapes: readonly (readonly number[])[], scale = 1): OpWorkload {
   return { kind: "op", name, op, shapes, scale, tolerance: 1e-4 };
@@ -84,9 +78,9 @@ const [LAYERS, CHANNELS, VOCABULARY, CONTEXT] = [4, 128, 65, 64];
 /** As wide as GPT-2's normal distribution. */
 const WIDTH = 0.02 * Math.sqrt(3);
 
-function gptParameters(): GptParameter[] {
+function gptParameters(): Parameter[] {
   const C = CHANNELS, narrow = WIDTH / Math.sqrt(2 * LAYERS);
-  const blocks = Array.from({ length: LAYERS }, (_, i): GptParameter[] => [
+  const blocks = Array.from({ length: LAYERS }, (_, i): Parameter[] => [
     { name: `blocks.${i}.norm1`, shape: [C], scale: null },
     { name: `blocks.${i}.qkv`, shape: [C, 3 * C], scale: WIDTH },
     { name: `blocks.${i}.out`, shape: [C, C], scale: narrow },
@@ -107,10 +101,10 @@ function gptParameters(): GptParameter[] {
  *
  * @see https://github.com/karpathy/nanoGPT#quick-start
  */
-export function gptWorkload(style: GptStyle): GptWorkload {
+export function gptWorkload(style: Style): GptWorkload {
   return {
     kind: "gpt",
-    name: "gpt step",
+    name: "GPT training step",
     style,
     batch: 12,
     context: CONTEXT,

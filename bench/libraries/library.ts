@@ -4,7 +4,8 @@
  * @module
  */
 import { integers, uniform } from "../values.ts";
-import type { GptParameter, GptWorkload, OpWorkload, Workload } from "../workloads.ts";
+import type { CnnWorkload, DcganWorkload, LstmWorkload, Parameter } from "../models.ts";
+import type { GptWorkload, ModelWorkload, OpWorkload, Workload } from "../workloads.ts";
 
 /** A library on one device, ready to run workloads. */
 export interface Library {
@@ -47,8 +48,8 @@ export function opInputs({ shapes, scale }: OpWorkload): Input[] {
   return shapes.map((shape, i) => ({ data: uniform(count(shape), i + 1, scale), shape }));
 }
 
-/** The first value of every parameter of the GPT, in order. */
-export function gptInputs({ parameters }: GptWorkload): (GptParameter & Input)[] {
+/** The first value of every parameter, in order. */
+export function modelInputs({ parameters }: ModelWorkload): (Parameter & Input)[] {
   return parameters.map((parameter, i) => {
     const size = count(parameter.shape);
     const data = parameter.scale === null ? new Float32Array(size).fill(1) : uniform(size, i + 1, parameter.scale);
@@ -56,36 +57,75 @@ export function gptInputs({ parameters }: GptWorkload): (GptParameter & Input)[]
   });
 }
 
-/** A batch of the GPT; both `[batch, context]`. */
-export interface Batch {
-  readonly tokens: Input<Int32Array<ArrayBuffer>>;
-  readonly targets: Input<Int32Array<ArrayBuffer>>;
+/** The first value of every parameter by name, as what `make` makes of it. */
+export function modelParameters<T>(workload: ModelWorkload, make: (input: Input) => T): Record<string, T> {
+  return Object.fromEntries(modelInputs(workload).map((input) => [input.name, make(input)]));
 }
 
-/** The batches of the GPT. */
-export function gptBatches(workload: GptWorkload): Batch[] {
-  const { batches, batch, context, vocabSize } = workload, shape = [batch, context];
-  return Array.from({ length: batches }, (_, i) => ({
-    tokens: { data: integers(batch * context, 1000 + 2 * i, vocabSize), shape },
-    targets: { data: integers(batch * context, 1001 + 2 * i, vocabSize), shape },
-  }));
+const floats = (shape: readonly number[], seed: number): Input => ({ data: uniform(count(shape), seed), shape });
+
+type Integers = Input<Int32Array<ArrayBuffer>>;
+
+const ids = (shape: readonly number[], seed: number, below: number): Integers => ({
+  data: integers(count(shape), seed, below),
+  shape,
+});
+
+/** What `make` makes of two seeds, for every batch. */
+function batchesOf<Batch>({ batches }: ModelWorkload, make: (a: number, b: number) => Batch): Batch[] {
+  return Array.from({ length: batches }, (_, i) => make(1000 + 2 * i, 1001 + 2 * i));
 }
 
-/** A job of training steps, each resolving to its loss. */
-export function stepJob(step: () => Promise<number>, dispose: () => void): Job {
-  let first: number | undefined;
+/** A batch of text: `[batch, context]` for the GPT, `[sequence, batch]` for the LSTM. */
+export interface TextBatch {
+  readonly tokens: Integers;
+  readonly targets: Integers;
+}
+
+/** The batches of the GPT or the LSTM. */
+export function textBatches(workload: GptWorkload | LstmWorkload): TextBatch[] {
+  const { batch, vocabSize } = workload;
+  const shape = workload.kind === "gpt" ? [batch, workload.context] : [workload.sequence, batch];
+  return batchesOf(workload, (a, b) => ({ tokens: ids(shape, a, vocabSize), targets: ids(shape, b, vocabSize) }));
+}
+
+/** The batches of the CNN: images `[batch, 1, size, size]`, labels `[batch]`. */
+export function imageBatches(workload: CnnWorkload): { readonly images: Input; readonly labels: Integers }[] {
+  const { batch, size, classes } = workload;
+  return batchesOf(
+    workload,
+    (a, b) => ({ images: floats([batch, 1, size, size], a), labels: ids([batch], b, classes) }),
+  );
+}
+
+/** The batches of the DCGAN: real images `[batch, 1, size, size]`, latents `[batch, latent]`. */
+export function ganBatches(workload: DcganWorkload): { readonly real: Input; readonly latent: Input }[] {
+  const { batch, size, latent } = workload;
+  return batchesOf(
+    workload,
+    (a, b) => ({ real: floats([batch, 1, size, size], a), latent: floats([batch, latent], b) }),
+  );
+}
+
+/** Steps whose losses are compared. */
+export const COMPARED = 3;
+
+/** A job of training steps; `step` takes its number, from 0, and resolves to its losses. */
+export function stepJob(step: (number: number) => Promise<readonly number[]>, dispose: () => void): Job {
+  let first: number | undefined, steps = 0;
+  const run = () => step(steps++);
   return {
     async values() {
-      const start = performance.now(), losses = [await step()];
+      const start = performance.now(), losses = [...await run()];
       first = performance.now() - start;
-      while (losses.length < 3) losses.push(await step());
+      while (steps < COMPARED) losses.push(...await run());
       return losses;
     },
     get first() {
       return first;
     },
     async run() {
-      await step();
+      await run();
     },
     dispose,
   };

@@ -6,9 +6,10 @@
 import * as tf from "npm:@tensorflow/tfjs@4.22.0";
 import "npm:@tensorflow/tfjs-backend-wasm@4.22.0";
 import "npm:@tensorflow/tfjs-backend-webgpu@4.22.0";
-import type { OpName, OpWorkload } from "../workloads.ts";
+import type { OpName, OpWorkload, Workload } from "../workloads.ts";
 import { type Job, type Library, type LibraryOptions, opInputs } from "./library.ts";
 import { gptJob } from "./tfjs_gpt.ts";
+import { cnnJob, dcganJob, lstmJob } from "./tfjs_models.ts";
 
 const ops: Readonly<Record<OpName, (...inputs: tf.Tensor[]) => tf.Tensor>> = {
   matmul: (a, b) => tf.matMul(a, b),
@@ -35,9 +36,24 @@ export async function openTfjs({ backend }: LibraryOptions): Promise<Library> {
     description: tf.version["tfjs-core"],
     async prepare(workload) {
       await choose();
-      return workload.kind === "op" ? opJob(workload) : gptJob(workload);
+      return jobOf(workload);
     },
   };
+}
+
+function jobOf(workload: Workload): Job {
+  switch (workload.kind) {
+    case "op":
+      return opJob(workload);
+    case "gpt":
+      return gptJob(workload);
+    case "cnn":
+      return cnnJob(workload);
+    case "lstm":
+      return lstmJob(workload);
+    case "dcgan":
+      return dcganJob(workload);
+  }
 }
 
 function opJob(workload: OpWorkload): Job {

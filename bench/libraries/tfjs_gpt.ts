@@ -5,7 +5,8 @@
  */
 import * as tf from "npm:@tensorflow/tfjs@4.22.0";
 import type { GptWorkload } from "../workloads.ts";
-import { gptBatches, gptInputs, type Job, stepJob } from "./library.ts";
+import { type Job, modelInputs, stepJob, textBatches } from "./library.ts";
+import { type MatMul, opsOf, swap } from "./tfjs_gradients.ts";
 
 type Params = Readonly<Record<string, tf.Variable>>;
 
@@ -19,18 +20,17 @@ interface Batch {
 export function gptJob(workload: GptWorkload): Job {
   const { vocabSize, learningRate, betas, eps, weightDecay, clip } = workload;
   const params: Params = Object.fromEntries(
-    gptInputs(workload).map(({ name, data, shape }) => [name, tf.variable(tf.tensor(data, [...shape]), true, name)]),
+    modelInputs(workload).map(({ name, data, shape }) => [name, tf.variable(tf.tensor(data, [...shape]), true, name)]),
   );
   const oneHot = (ids: Int32Array) =>
     tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(ids, "int32"), vocabSize), "float32") as tf.Tensor2D);
-  const batches = gptBatches(workload).map(({ tokens, targets }): Batch => ({
+  const batches = textBatches(workload).map(({ tokens, targets }): Batch => ({
     tokens: oneHot(tokens.data),
     targets: oneHot(targets.data),
   }));
   const optimizer = tf.train.adam(learningRate, ...betas, eps);
-  let steps = 0;
-  const step = async () => {
-    const batch = batches[steps++ % batches.length];
+  const step = async (number: number) => {
+    const batch = batches[number % batches.length];
     const loss = tf.tidy(() => {
       const { value, grads } = tf.variableGrads(() => gptLoss(workload, params, batch));
       const norm = tf.sqrt(tf.addN(Object.values(grads).map((grad) => tf.sum(tf.square(grad)))));
@@ -44,7 +44,7 @@ export function gptJob(workload: GptWorkload): Job {
     });
     const [value] = await loss.data();
     loss.dispose();
-    return value;
+    return [value];
   };
   return stepJob(step, () => {
     optimizer.dispose();
@@ -61,27 +61,11 @@ function gelu(x: tf.Tensor): tf.Tensor {
   return tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1));
 }
 
-type MatMul = (a: tf.Tensor, b: tf.Tensor) => tf.Tensor;
-
-/** The last two axes exchanged. */
-function swap(x: tf.Tensor): tf.Tensor {
-  return tf.transpose(x, [...x.shape.keys()].map((axis) => x.rank - axis <= 2 ? 2 * x.rank - 3 - axis : axis));
-}
-
-/**
- * A product whose gradient transposes first: `dA = dy·Bᵀ`, `dB = Aᵀ·dy`. The WASM kernel takes ten times as long for
- * operands that it shall transpose itself.
- */
-const swappingMatMul: MatMul = tf.customGrad((a, b, save) => {
-  (save as (tensors: tf.Tensor[]) => void)([a as tf.Tensor, b as tf.Tensor]);
-  const gradFunc = (dy: tf.Tensor, [a, b]: tf.Tensor[]) => [tf.matMul(dy, swap(b)), tf.matMul(swap(a), dy)];
-  return { value: tf.matMul(a as tf.Tensor, b as tf.Tensor), gradFunc };
-});
-
 function gptLoss(workload: GptWorkload, params: Params, { tokens, targets }: Batch): tf.Scalar {
-  const isTuned = workload.style === "tuned";
-  const matMul: MatMul = isTuned ? swappingMatMul : tf.matMul;
-  const matMulSwapped: MatMul = isTuned ? (a, b) => swappingMatMul(a, swap(b)) : (a, b) => tf.matMul(a, b, false, true);
+  const { matMul } = opsOf(workload.style);
+  const matMulSwapped: MatMul = workload.style === "tuned"
+    ? (a, b) => matMul(a, swap(b))
+    : (a, b) => tf.matMul(a, b, false, true);
   const { batch: B, context: T, channels: C, heads: H, layers } = workload;
   const future = tf.linalg.bandPart(tf.fill([T, T], -1e9), 0, -1); // [T, T]
   const mask = tf.sub(future, tf.linalg.bandPart(future, 0, 0)) as tf.Tensor2D; // 0 where one may look

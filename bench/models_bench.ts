@@ -1,10 +1,14 @@
 /**
- * Times a GPT's training step (nanoGPT's recipe for CPUs: batch 12, context 64, 4 layers, 4 heads, 128 channels):
- * forward, backward, clipping, AdamW, loss read back. Everyone starts from the same weights and sees the same batches,
- * and the first three losses must agree.
+ * Times training steps of models: forward, backward, optimizer, losses read back. Everyone starts from the same weights
+ * and sees the same batches, and the losses of the first three steps must agree.
  *
  * ```text
- * deno run -A bench/gpt_bench.ts --only wasm
+ * gpt     nanoGPT's recipe for CPUs: batch 12, context 64, 4 layers, 4 heads, 128 channels; clipping, AdamW
+ * cnn     the network of PyTorch's MNIST example: batch 64, dropout, Adadelta
+ * lstm    char-rnn: 2 layers of 128 units, sequence 50, batch 50, 65 characters, state carried on; clipping, RMSprop
+ * dcgan   PyTorch's DCGAN for digits of 32 x 32: batch 64, both networks updated, Adam
+ *
+ * deno task bench cnn lstm --only wasm
  * ```
  *
  * @module
@@ -13,16 +17,25 @@ import { contest, type Entry } from "./contest.ts";
 import type { ContestantSpec } from "./contestant.ts";
 import { CONTESTANTS, Lineup } from "./lineup.ts";
 import { machine } from "./machine.ts";
-import { type BenchOptions, type Device, readOptions, report } from "./options.ts";
+import { cnnWorkload, dcganWorkload, lstmWorkload, type Style } from "./models.ts";
+import { type BenchOptions, type Device, report } from "./options.ts";
 import { best, type Contest } from "./summary.ts";
-import { milliseconds, render, type Table, times } from "./table.ts";
-import { type GptStyle, gptWorkload } from "./workloads.ts";
+import { milliseconds, type Table, times } from "./table.ts";
+import { gptWorkload, type ModelWorkload } from "./workloads.ts";
+
+/** The models by name. */
+export const MODELS: Readonly<Record<string, (style: Style) => ModelWorkload>> = {
+  gpt: gptWorkload,
+  cnn: cnnWorkload,
+  lstm: lstmWorkload,
+  dcgan: dcganWorkload,
+};
 
 /** A way to run the step. */
 interface Way {
   readonly spec: ContestantSpec;
   readonly title: string;
-  readonly style: GptStyle;
+  readonly style: Style;
   /** Whether it may stand for its library in the speed table. */
   readonly counts: boolean;
 }
@@ -48,13 +61,13 @@ function waysOf(spec: ContestantSpec): readonly Way[] {
   }
 }
 
-/** Times the step on one device. */
-export async function timeGpt(device: Device, options: BenchOptions): Promise<Contest> {
+/** Times the step of one model on one device. */
+export async function timeModel(model: string, device: Device, options: BenchOptions): Promise<Contest> {
   await using lineup = new Lineup();
   const entries: Entry[] = [];
   for (const { spec, title, style, counts } of CONTESTANTS[device].flatMap(waysOf)) {
-    report(`${device}: gpt step, ${title}`);
-    const workload = gptWorkload(style);
+    report(`${device}: ${model} step, ${title}`);
+    const workload = MODELS[model](style);
     // TensorFlow.js on WebGPU overwrites uniforms of work that it has batched but not submitted: its losses are a bit off.
     const tolerance = spec.library === "tfjs" && device === "webgpu" ? 5 * workload.tolerance : workload.tolerance;
     entries.push({
@@ -65,11 +78,11 @@ export async function timeGpt(device: Device, options: BenchOptions): Promise<Co
     });
   }
   const outcomes = await contest(entries, options);
-  return { device, name: "GPT training step", outcomes, descriptions: lineup.descriptions };
+  return { device, name: entries[0].workload.name, outcomes, descriptions: lineup.descriptions };
 }
 
 /** Every way to run the step, with what its first steps took. */
-export function detail({ device, outcomes, descriptions }: Contest): Table {
+export function detail({ device, name, outcomes, descriptions }: Contest): Table {
   const own = outcomes[0].median;
   const rows = outcomes.map(({ title, median, fastest, first, runs }) => [
     title,
@@ -79,7 +92,7 @@ export function detail({ device, outcomes, descriptions }: Contest): Table {
   ]);
   const pytorch = best(outcomes, "PyTorch");
   return {
-    title: `GPT training step, ${device}`,
+    title: `${name}, ${device}`,
     columns: ["", "median", `of ${outcomes[0].title}`, "fastest", "first step", "steps"],
     rows,
     notes: [
@@ -92,11 +105,4 @@ export function detail({ device, outcomes, descriptions }: Contest): Table {
       ...(pytorch?.median ? [`The best setting for PyTorch here: ${pytorch.title}.`] : []),
     ],
   };
-}
-
-if (import.meta.main) {
-  const options = readOptions("deno run -A bench/gpt_bench.ts: times a GPT's training step beside its peers");
-  for (const device of options.devices) {
-    if (device !== "cpu") console.log(render(detail(await timeGpt(device, options)), options.format));
-  }
 }
