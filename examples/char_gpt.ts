@@ -51,8 +51,14 @@ async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise
   const folder = await makeFolder(flags, text.name);
 
   const job = { flags, config, tokens, key: trainingKey };
+  const begin = performance.now();
   const { params, history } = await train(job, initial, screen, interrupt);
   const steps = history.losses.length, [, validationLoss] = history.validations.at(-1)!;
+  const seconds = (performance.now() - begin) / 1000;
+  screen.fact(
+    "result",
+    `validation loss ${validationLoss.toFixed(4)}, ${thousands(steps)} steps, ${duration(seconds)}`,
+  );
   const model = { params, config, vocabulary: characters, steps, validationLoss };
   await saveModel(join(folder, "model.safetensors"), model);
   await writeFile(join(folder, "loss.svg"), lossChart(history, `${text.name}: loss of a GPT on characters`));
@@ -64,26 +70,48 @@ async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise
 }
 
 /** The text as numbers and the model for it; throws what can be known to fail before training begins. */
-function prepare(text: Text, { context, layers, heads, channels, dropout, prompt }: Flags) {
+function prepare(text: Text, flags: Flags) {
   const characters = vocabulary(charactersOf(text.content));
   const tokens = characters.encode(text.content);
-  splitText(tokens, context);
-  characters.encode(prompt ?? "");
-  const config: gpt.GptConfig = { vocabSize: characters.size, context, layers, heads, channels, bias: false, dropout };
-  return { characters, tokens, config };
+  splitText(tokens, flags.context);
+  characters.encode(flags.prompt ?? "");
+  return { characters, tokens, config: configOf(flags, characters.size) };
+}
+
+function configOf({ model, half, context, layers, heads, channels, dropout }: Flags, vocabSize: number): gpt.GptConfig {
+  const sizes = {
+    vocabSize,
+    context,
+    layers,
+    heads,
+    channels,
+    bias: false,
+    dropout,
+    ...(half && { dtype: "f16" as const }),
+  };
+  if (model === "gpt2") return sizes;
+  return {
+    ...sizes,
+    keyValueHeads: heads % 2 === 0 ? heads / 2 : heads,
+    hidden: 16 * Math.round(channels / 6), // with a gate, about as many weights as in GPT-2
+    mlp: "swiglu",
+    norm: "rms",
+    positions: "rotary halves",
+    tied: false,
+  };
 }
 
 function describe(config: gpt.GptConfig): string {
-  const { layers, heads, channels, context } = config;
-  return `${thousands(gpt.parameterCount(config))} parameters: ` +
+  const { layers, heads, channels, context, mlp } = config;
+  return `${mlp === "swiglu" ? "Llama" : "GPT-2"} of ${thousands(gpt.parameterCount(config))} parameters: ` +
     `${layers} layers, ${heads} heads, ${channels} channels, context ${context}`;
 }
 
 /** AdamW with warm-up and a cosine down to a tenth; only matrices decay. */
-function makeOptimizer({ learningRate: peak, steps }: Flags): tn.Optimizer {
+function makeOptimizer({ learningRate: peak, steps, half }: Flags): tn.Optimizer {
   const warmUp = Math.min(100, Math.ceil(steps / 10));
   const decay = tn.schedules.cosine({ from: peak, to: peak / 10, steps: Math.max(1, steps - warmUp) });
-  return tn.chain(
+  const optimizer = tn.chain(
     tn.clipByGlobalNorm(1),
     tn.adamw({
       learningRate: tn.schedules.warmUp(decay, { steps: warmUp }),
@@ -92,6 +120,7 @@ function makeOptimizer({ learningRate: peak, steps }: Flags): tn.Optimizer {
       decayMask: (parameter) => parameter.rank > 1,
     }),
   );
+  return half ? tn.lossScaled(optimizer) : optimizer;
 }
 
 /** What to learn, and how. */
@@ -115,7 +144,8 @@ async function train(
 
   const step = tn.compile(({ params, state, key }: Training, batch: Batch) => {
     const [nextKey, stepKey] = tn.split(key);
-    const [loss, grads] = tn.valueAndGrad(gpt.loss)(params, { ...batch, key: stepKey }, config);
+    const differentiate = flags.half ? tn.scaledValueAndGrad(gpt.loss, state) : tn.valueAndGrad(gpt.loss);
+    const [loss, grads] = differentiate(params, { ...batch, key: stepKey }, config);
     const [nextParams, nextState] = optimizer.update(grads, state, params);
     return [loss, { params: nextParams, state: nextState, key: nextKey } as Training] as const;
   }, { donate: [0] });
@@ -187,13 +217,13 @@ async function sampleAgain({ flags, screen }: CharGptRun, from: string): Promise
 
 /** Writes the sample as it is made. */
 async function writeSample(flags: Flags, { params, config, vocabulary }: Model, screen: Screen): Promise<void> {
-  const { sample: length, temperature, topK, seed } = flags;
+  const { sample: length, temperature, topK, topP, seed } = flags;
   if (length === 0) return;
   const prompt = flags.prompt ?? (vocabulary.has("\n") ? "\n" : vocabulary.symbols[0]);
   screen.print(`\n${screen.dim(prompt.trim() === "" ? "sample:" : prompt)}`);
   const begin = performance.now();
   const onToken = (token: number) => screen.write(vocabulary.decode([token]));
-  const options = { length, temperature, topK, key: tn.key(seed), onToken };
+  const options = { length, temperature, topK, topP, key: tn.key(seed), onToken };
   const made = await gpt.generate(params, [...vocabulary.encode(prompt)], config, options);
   const seconds = (performance.now() - begin) / 1000;
   screen.write("\n");

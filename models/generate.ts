@@ -15,7 +15,8 @@ import { compile } from "../core/compile.ts";
 import { ArgumentError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import { add, cast, expandDims, gather, type Key, slice, split, squeeze, sub, tensor, zeros } from "../ops/mod.ts";
+import { add, expandDims, gather, type Key, slice, split, squeeze, sub, tensor, zeros } from "../ops/mod.ts";
+import { castFloats } from "../train/precision.ts";
 import { encode, type GptCache, type GptConfig, type GptParams, unembed } from "./gpt.ts";
 import { type ChoiceOptions, chooseTokens, requireChoice } from "./sampling.ts";
 
@@ -170,7 +171,7 @@ export async function generateAll(
 /** The weights in the dtype that they are used in, cast once and not at every step. */
 function inDType(params: GptParams, { dtype }: GptConfig): { weights: GptParams; release: () => void } {
   if (!dtype) return { weights: params, release: () => {} };
-  const weights = tree.map((weight: Tensor) => cast(weight, dtype), params);
+  const weights = castFloats(params, dtype);
   return { weights, release: () => dispose(weights) };
 }
 

@@ -12,7 +12,6 @@ import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { scope } from "../core/scope.ts";
 import { show } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
-import * as tree from "../core/tree.ts";
 import {
   add,
   and,
@@ -49,6 +48,7 @@ import {
   where,
   zeros,
 } from "../ops/mod.ts";
+import { castFloats } from "../train/precision.ts";
 
 export { emptyCache, extend, type ExtendOptions, generate, generateAll, type GenerateOptions } from "./generate.ts";
 export { type ChoiceOptions, chooseTokens } from "./sampling.ts";
@@ -364,7 +364,7 @@ export function encode(
   if (tokens.rank !== 2 || T > context) {
     throw new ShapeError(`Cannot apply a GPT to tokens ${show(tokens.shape)}: it takes [batch, at most ${context}]`);
   }
-  const weights = dtype ? tree.map((weight: Tensor) => cast(weight, dtype), params) : params;
+  const weights = dtype ? castFloats(params, dtype) : params;
   const [embeddingKey, ...keys] = key ? split(key, 1 + 3 * layers) : [];
   const places = placesOf(tokens, config, cache);
   let x = gather(weights.token, tokens); // [B, T, C]
@@ -436,10 +436,9 @@ function attend(
   { places: { positions, mask }, past, key }: AttendOptions,
 ): { y: Tensor; block?: Tensor } {
   const [B, T, C] = x.shape, { heads: H, keyValueHeads: G } = complete(config), D = C / H;
-  const [mixed, values] = split(reshape(linear(x, qkv), [B, T, H + 2 * G, D]), [H + G, G], { axis: 2 });
-  const [queries, keys] = split(turn(mixed, positions, config), [H, G], { axis: 2 });
-  const [q, ...kv] = [queries, keys, values] // [B, T, heads, D] -> [B, G, heads/G, T, D]
-    .map((part) => transpose(reshape(part, [B, T, G, -1, D]), [0, 2, 3, 1, 4]));
+  const [queries, keys, values] = split(reshape(linear(x, qkv), [B, T, H + 2 * G, D]), [H, G, G], { axis: 2 });
+  const [q, ...kv] = [turn(queries, positions, config), turn(keys, positions, config), values]
+    .map((part) => transpose(reshape(part, [B, T, G, -1, D]), [0, 2, 3, 1, 4])); // each [B, G, H/G or 1, T, D]
   const block = past && updateSlice(past.block, stack(kv), past.length, { axis: 4 }); // [2, B, G, 1, S, D]
   const [k, v] = block ? split(block, 2).map((part) => squeeze(part, 0)) : kv; // [B, G, 1, T or S, D]
   const y = key && config.dropout
@@ -448,7 +447,7 @@ function attend(
   return { y: linear(reshape(transpose(y, [0, 3, 1, 2, 4]), [B, T, C]), out), block };
 }
 
-/** Turns queries and keys `[B, T, heads, D]` by their positions, where these are rotary. */
+/** Turns queries or keys `[B, T, heads, D]` by their positions, where these are rotary. */
 function turn(x: Tensor, positions: Tensor, config: GptConfig): Tensor {
   const { positions: kind, rotaryBase: base } = complete(config);
   if (kind === "learned") return x;

@@ -65,6 +65,17 @@ Deno.test("the same seed gives the same losses, another seed others", async () =
   assert(losses(a.text).join() !== losses(c.text).join());
 });
 
+Deno.test("a Llama learns in half precision, and writes", async () => {
+  await using llama = await run([
+    ...["--data", "FOLDER/rhyme.txt", "--out", "FOLDER/out", ...TINY],
+    ...["--model", "llama", "--half", "--top-p", "0.9"],
+  ]);
+  assertEquals(llama.code, 0, llama.text);
+  assertStringIncludes(llama.text, "Llama of ");
+  assertStringIncludes(llama.text, "(12 characters");
+  assert(losses(llama.text).every((loss) => Number(loss) < 3), llama.text);
+});
+
 Deno.test("an interrupt ends training early and keeps the weights", async () => {
   const interrupt = new AbortController();
   setTimeout(() => interrupt.abort(), 50);

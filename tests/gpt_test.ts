@@ -285,6 +285,28 @@ testOnEach("half precision comes near, with gradients in the dtype of the parame
   }
 });
 
+Deno.test("training in half precision follows training in single precision", async () => {
+  await tn.use("wasm", "cpu");
+  const batch = { tokens: ids([[1, 2, 3, 4, 5], [3, 3, 1, 0, 6]]), targets: ids([[2, 3, 4, 5, 6], [3, 1, 0, 6, 2]]) };
+  const train = async (dtype: "f16" | undefined) => {
+    const config = { ...LLAMA, ...(dtype && { dtype }) };
+    const inner = tn.adamw({ learningRate: 1e-2 }), optimizer = dtype ? tn.lossScaled(inner) : inner;
+    let params = gpt.init(tn.key(2), config), state = optimizer.init(params);
+    const step = tn.compile((params: gpt.GptParams, state: tn.OptimizerState) => {
+      const differentiate = dtype ? tn.scaledValueAndGrad(gpt.loss, state) : tn.valueAndGrad(gpt.loss);
+      const [loss, grads] = differentiate(params, batch, config);
+      return [loss, ...optimizer.update(grads, state, params)] as const;
+    }, { donate: [0, 1] });
+    let loss = tn.tensor(0);
+    for (let i = 0; i < 20; i++) [loss, params, state] = step(params, state);
+    assertEquals(params.token.dtype, "f32");
+    return await loss.item();
+  };
+  const [single, half] = [await train(undefined), await train("f16")];
+  assert(single < 1.2, `${single}`);
+  assertAlmostEquals(half, single, 0.02);
+});
+
 Deno.test("mistakes are named", async () => {
   await tn.use("cpu");
   assertThrows(
