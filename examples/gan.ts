@@ -61,9 +61,9 @@ async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<vo
   const job = { flags, plan, digits: mnist.training, judge, album, screen, interrupt };
   const { training, history } = await train(job, initial);
 
-  const { params, averages } = training.generator, path = (name: string) => join(folder, name);
+  const path = (name: string) => join(folder, name);
   const metadata = { format: "tenon gan", kind, config: JSON.stringify(plan.config) };
-  await writeSafetensors(path("generator.safetensors"), { params, averages }, { metadata });
+  await writeSafetensors(path("generator.safetensors"), training.generator.model, { metadata });
   await writeFile(path("losses.svg"), lossChart(history, `${kind} on MNIST: losses`));
   await writeFile(path("distance.svg"), distanceChart(history, `${kind} on MNIST: how far from real`, judge.floor));
   screen.print();
@@ -76,7 +76,9 @@ function describe({ kind, batch }: Flags, { config, turns }: Recipe, { generator
   const size = (params: unknown) =>
     thousands((tn.tree.leaves(params) as tn.Tensor[]).reduce((sum, { size }) => sum + size, 0));
   const critic = config.objective === "wasserstein" ? "critic" : "discriminator";
-  return `${kind}: generator of ${size(generator.params)} parameters, ${critic} of ${size(discriminator.params)}, ` +
+  return `${kind}: generator of ${size(generator.model.params)} parameters, ${critic} of ${
+    size(discriminator.params)
+  }, ` +
     `batches of ${batch}${turns > 1 ? `, ${turns} updates of the critic to one of the generator` : ""}`;
 }
 
@@ -122,8 +124,8 @@ async function train(job: Job, initial: Training): Promise<{ training: Training;
   const progress: Progress = screen.progress({ total: flags.epochs * perEpoch, unit: "update", interrupt });
   let training = initial;
   const look = async (epoch: number) => {
-    await album.add(training.generator, epoch);
-    const verdict = await judge.judge(training.generator);
+    await album.add(training.generator.model, epoch);
+    const verdict = await judge.judge(training.generator.model);
     history.verdicts.push([history.discriminator.length, verdict]);
     progress.row(history.discriminator.length, { ...losses(history, perEpoch), ...inWords(verdict) });
   };

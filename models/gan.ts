@@ -96,8 +96,16 @@ export interface GanParams {
   readonly discriminator: DiscriminatorParams;
 }
 
-/** Running averages of the generator's norms, one for each block: what {@linkcode sample} norms by. */
+/** Running averages of the generator's norms, one for each block: what it learns by looking. */
 export type GeneratorState = readonly BatchStatistics[];
+
+/** Everything there is to a trained generator. */
+export interface Generator {
+  /** Learned by gradients. */
+  readonly params: GeneratorParams;
+  /** Learned by looking. */
+  readonly state: GeneratorState;
+}
 
 /** What pictures are made from. */
 export interface GeneratorInput {
@@ -228,17 +236,12 @@ export function generate(params: GeneratorParams, input: GeneratorInput, config:
 /**
  * Pictures of a trained generator, normed by running averages: each depends on its own latent alone.
  *
- * @param state What {@linkcode generatorLoss} returned last.
+ * @param generator Its state is what {@linkcode generatorLoss} returned last.
  * @returns `[B, colors, S, S]` in [-1, 1].
  * @throws {ShapeError} If the latents do not have the config's size.
  * @throws {ArgumentError} If there are labels and no classes, or the other way round.
  */
-export function sample(
-  params: GeneratorParams,
-  state: GeneratorState,
-  input: GeneratorInput,
-  config: GanConfig,
-): Tensor {
+export function sample({ params, state }: Generator, input: GeneratorInput, config: GanConfig): Tensor {
   return runGenerator(params, input, config, { state, training: false })[0];
 }
 

@@ -10,7 +10,7 @@ import * as gan from "../../models/gan.ts";
 import { writeFile } from "../kit/files.ts";
 import { lineChart, smooth } from "../kit/pictures.ts";
 import { imageSheet } from "../kit/sheets.ts";
-import type { Made, Verdict } from "./quality.ts";
+import type { Verdict } from "./quality.ts";
 
 /** Digits in a row of a sheet; the strip has one such row for every epoch. */
 const COLUMNS = 10;
@@ -22,7 +22,7 @@ const LOOK = { columns: COLUMNS, scale: 2, padding: 2, range: [-1, 1] as const, 
 /** Draws sheets, and remembers the first row of each. */
 export interface Album {
   /** Writes `samples-<epoch>.png`, and the strip so far. */
-  add(generator: Made, epoch: number): Promise<void>;
+  add(generator: gan.Generator, epoch: number): Promise<void>;
 }
 
 /** An album in `folder`; with classes, every column shows one digit. */
@@ -30,13 +30,13 @@ export function makeAlbum(folder: string, config: gan.GanConfig, key: tn.Key): A
   const latent = tn.normal(key, [ROWS * COLUMNS, config.latent]);
   const labels = tn.tensor(Int32Array.from({ length: ROWS * COLUMNS }, (_, i) => i % COLUMNS));
   const input = config.classes ? { latent, labels } : { latent };
-  const draw = tn.compile(({ params, averages }: Made, input: gan.GeneratorInput) =>
-    gan.sample(params, averages, input, config)
+  const draw = tn.compile((generator: gan.Generator, input: gan.GeneratorInput) =>
+    gan.sample(generator, input, config)
   );
   const strip: number[] = [];
   return {
-    async add({ params, averages }, epoch) {
-      using images = draw({ params, averages }, input); // [ROWS·COLUMNS, 1, 28, 28]
+    async add(generator, epoch) {
+      using images = draw(generator, input); // [ROWS·COLUMNS, 1, 28, 28]
       const data = await images.data(), shape = images.shape.slice(1);
       await writeFile(join(folder, `samples-${epoch}.png`), imageSheet({ data, shape: images.shape }, LOOK));
       strip.push(...data.subarray(0, data.length / ROWS));

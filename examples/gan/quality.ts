@@ -14,7 +14,6 @@ import { frechetDistance, type Gaussian, gaussianOf } from "../../train/metrics.
 import { batches, count as countOf, type HostArray, slice, toFloat } from "../../train/data.ts";
 import type { Digits } from "../kit/mnist.ts";
 import { type Classifier, features, labels as read } from "../mnist/classifier.ts";
-import type { GeneratorTraining } from "./training.ts";
 
 /** What is thought of a generator. */
 export interface Verdict {
@@ -31,11 +30,8 @@ export interface Judge {
   /** The distance of real training digits, as many as are made, to the real test digits. */
   readonly floor: number;
   /** The same latents every time. */
-  judge(generator: Made): Promise<Verdict>;
+  judge(generator: gan.Generator): Promise<Verdict>;
 }
-
-/** What makes digits. */
-export type Made = Pick<GeneratorTraining, "params" | "averages">;
 
 /** What is judged by. */
 export interface JudgeOptions {
@@ -59,18 +55,18 @@ export async function makeJudge({ classifier, config, mnist, key, count }: Judge
   const training = await gaussianOfReal(classifier, slice(mnist.training, { end: count }));
   const size = Math.min(CHUNK, count), keys = tn.split(key, Math.ceil(count / size));
   const asked = Int32Array.from({ length: size }, (_, i) => i % 10), labels = tn.tensor(asked);
-  const look = tn.compile((classifier: Classifier, { params, averages }: Made, key: tn.Key, labels: tn.Tensor) => {
+  const look = tn.compile((classifier: Classifier, generator: gan.Generator, key: tn.Key, labels: tn.Tensor) => {
     const latent = tn.normal(key, [size, config.latent]);
-    const made = gan.sample(params, averages, { latent, ...(config.classes && { labels }) }, config);
+    const made = gan.sample(generator, { latent, ...(config.classes && { labels }) }, config);
     const images = tn.mul(tn.add(made, 1), 0.5); // [-1, 1] -> [0, 1]
     return [features(classifier, images), read(classifier, images)] as const;
   });
   return {
     floor: frechetDistance(training, test),
-    async judge({ params, averages }) {
+    async judge(generator) {
       const seen: Numbers[] = [], digits: number[] = [];
       for (const chunkKey of keys) {
-        const [feature, digit] = look(classifier, { params, averages }, chunkKey, labels);
+        const [feature, digit] = look(classifier, generator, chunkKey, labels);
         seen.push(await feature.data());
         digits.push(...await digit.data());
         for (const tensor of [feature, digit]) tensor.dispose();

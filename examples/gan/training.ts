@@ -18,17 +18,15 @@ import type { Recipe } from "./recipes.ts";
 /** Everything that an update of the discriminator replaces. */
 export interface DiscriminatorTraining {
   readonly params: gan.DiscriminatorParams;
-  readonly state: tn.OptimizerState;
+  readonly optimizer: tn.OptimizerState;
   /** For latents, and for the places where slopes are penalized. */
   readonly key: tn.Key;
 }
 
 /** Everything that an update of the generator replaces. */
 export interface GeneratorTraining {
-  readonly params: gan.GeneratorParams;
-  /** Running averages of its norms. */
-  readonly averages: gan.GeneratorState;
-  readonly state: tn.OptimizerState;
+  readonly model: gan.Generator;
+  readonly optimizer: tn.OptimizerState;
   /** For latents. */
   readonly key: tn.Key;
 }
@@ -50,33 +48,25 @@ export interface Training {
 /** Fresh players. */
 export function begin(key: tn.Key, { config, optimizers }: Recipe): Training {
   const [initKey, discriminatorKey, generatorKey] = tn.split(key, 3);
-  const { discriminator, generator } = gan.init(initKey, config);
+  const { discriminator: params, generator } = gan.init(initKey, config);
+  const model = { params: generator, state: gan.initState(config) };
   return {
-    discriminator: {
-      params: discriminator,
-      state: optimizers.discriminator.init(discriminator),
-      key: discriminatorKey,
-    },
-    generator: {
-      params: generator,
-      averages: gan.initState(config),
-      state: optimizers.generator.init(generator),
-      key: generatorKey,
-    },
+    discriminator: { params, optimizer: optimizers.discriminator.init(params), key: discriminatorKey },
+    generator: { model, optimizer: optimizers.generator.init(generator), key: generatorKey },
   };
 }
 
 /** The updates of a recipe. They take over the player that they replace. */
 interface Updates {
-  /** Shows the discriminator a batch of real pictures beside as many of the generator's. */
+  /** Shows the discriminator a batch of real pictures beside as many of the generator's, of the same labels. */
   discriminator(
-    training: DiscriminatorTraining,
+    player: DiscriminatorTraining,
     generator: gan.GeneratorParams,
     batch: Batch,
   ): readonly [loss: tn.Tensor, next: DiscriminatorTraining];
   /** Shows the discriminator new pictures, of the batch's labels, and teaches the generator by its judgement. */
   generator(
-    training: GeneratorTraining,
+    player: GeneratorTraining,
     discriminator: gan.DiscriminatorParams,
     batch: Batch,
   ): readonly [loss: tn.Tensor, next: GeneratorTraining];
@@ -89,22 +79,25 @@ function compileUpdates({ config, optimizers }: Recipe): Updates {
     ...(config.classes && { labels }),
   });
   return {
-    discriminator: tn.compile(({ params, state, key }, generator, batch) => {
+    discriminator: tn.compile(({ params, optimizer, key }, generator, batch) => {
       const [nextKey, latentKey, mixKey] = tn.split(key, 3);
-      const input = draw(latentKey, batch);
-      const fake = gan.generate(generator, input, config);
+      const input = draw(latentKey, batch), fake = gan.generate(generator, input, config);
       const mix = tn.uniform(mixKey, [batch.labels.shape[0]]);
       const seen = { real: batch.images, fake, labels: input.labels, mix };
       const [loss, grads] = tn.valueAndGrad(gan.discriminatorLoss)(params, seen, config);
-      const [nextParams, nextState] = optimizers.discriminator.update(grads, state, params);
-      return [loss, { params: nextParams, state: nextState, key: nextKey }] as const;
+      const [nextParams, nextOptimizer] = optimizers.discriminator.update(grads, optimizer, params);
+      return [loss, { params: nextParams, optimizer: nextOptimizer, key: nextKey }] as const;
     }, { donate: [0] }),
-    generator: tn.compile(({ params, averages, state, key }, discriminator, batch) => {
+    generator: tn.compile(({ model: { params, state }, optimizer, key }, discriminator, batch) => {
       const [nextKey, latentKey] = tn.split(key);
-      const judged = { ...draw(latentKey, batch), discriminator, state: averages };
-      const [[loss, seen], grads] = tn.valueAndGrad(gan.generatorLoss, { hasAux: true })(params, judged, config);
-      const [nextParams, nextState] = optimizers.generator.update(grads, state, params);
-      return [loss, { params: nextParams, averages: seen, state: nextState, key: nextKey }] as const;
+      const judged = { ...draw(latentKey, batch), discriminator, state };
+      const [[loss, nextState], grads] = tn.valueAndGrad(gan.generatorLoss, { hasAux: true })(params, judged, config);
+      const [nextParams, nextOptimizer] = optimizers.generator.update(grads, optimizer, params);
+      return [loss, {
+        model: { params: nextParams, state: nextState },
+        optimizer: nextOptimizer,
+        key: nextKey,
+      }] as const;
     }, { donate: [0] }),
   } satisfies Updates;
 }
@@ -125,7 +118,7 @@ export interface Turn {
 export function makeGame(recipe: Recipe): (training: Training, batch: Batch, turn: number) => Promise<Turn> {
   const updates = compileUpdates(recipe);
   return async ({ discriminator, generator }, batch, turn) => {
-    const [loss, nextDiscriminator] = updates.discriminator(discriminator, generator.params, batch);
+    const [loss, nextDiscriminator] = updates.discriminator(discriminator, generator.model.params, batch);
     const first = { training: { discriminator: nextDiscriminator, generator }, loss: await read(loss) };
     if (turn % recipe.turns !== 0) return first;
     const [cost, nextGenerator] = updates.generator(generator, nextDiscriminator.params, batch);
