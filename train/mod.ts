@@ -26,6 +26,7 @@ export {
   sgd,
   type SgdOptions,
 } from "./optimizers.ts";
+export { accumulate, type AccumulateOptions } from "./accumulate.ts";
 export { clipByGlobalNorm, globalNorm } from "./clip.ts";
 export {
   lossScaled,
