@@ -15,7 +15,7 @@
  */
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { scope } from "../core/scope.ts";
-import { show } from "../core/shape.ts";
+import { sameShape, show } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import {
   add,
@@ -138,7 +138,7 @@ function dimensions({ size, channels = 1, widths }: VaeConfig): { path: number[]
  * import { parameterCount } from "@tenon/ml/models/vae";
  * import { assertEquals } from "@std/assert";
  *
- * assertEquals(parameterCount({ size: 28, latents: 20, widths: [32, 64], hidden: 256 }), 1_692_009);
+ * assertEquals(parameterCount({ size: 28, latents: 20, widths: [32, 64], hidden: 256 }), 1_691_369);
  * ```
  */
 export function parameterCount(config: VaeConfig): number {
@@ -207,14 +207,9 @@ function validate(config: VaeConfig): void {
   if (!Number.isInteger(smallest) || smallest < 1) {
     throw new ArgumentError(`Cannot make a VAE of images of size ${size}: it cannot be halved ${widths.length} times`);
   }
-  for (
-    const [name, value] of [
-      ["latents", latents],
-      ["hidden", hidden],
-      ...path.map((n) => ["channels", n] as const),
-    ]
-  ) {
-    if (!Number.isInteger(value) || Number(value) < 1) {
+  const sizes: [string, number][] = [["latents", latents], ["hidden", hidden]];
+  for (const [name, value] of [...sizes, ...path.map((width): [string, number] => ["channels", width])]) {
+    if (!Number.isInteger(value) || value < 1) {
       throw new ArgumentError(`Cannot make a VAE with ${name} ${value}: it must be a whole number of at least 1`);
     }
   }
@@ -268,10 +263,10 @@ export function decode({ decoder }: VaeParams, latents: Tensor, config: VaeConfi
   }
   const { path, smallest: s } = dimensions(config);
   return scope(() => {
-    const flat = relu(linear(relu(linear(latents, decoder.hidden)), decoder.image)); // [B, Z] -> [B, H] -> [B, w·s·s]
+    const flat = linear(relu(linear(latents, decoder.hidden)), decoder.image); // [B, Z] -> [B, H] -> [B, w·s·s]
     let x = reshape(flat, [-1, path[path.length - 1], s, s]); // [B, w, s, s]
-    for (const [i, { weight, bias }] of decoder.convs.entries()) {
-      x = convTranspose(i === 0 ? x : relu(x), weight, { ...HALVING, bias }); // [B, width, 2·s, 2·s]
+    for (const { weight, bias } of decoder.convs) {
+      x = convTranspose(relu(x), weight, { ...HALVING, bias }); // [B, width, 2·s, 2·s]
     }
     return x;
   });
@@ -280,8 +275,15 @@ export function decode({ decoder }: VaeParams, latents: Tensor, config: VaeConfi
 /**
  * A point of each posterior, `mean + deviation · noise`, all `[B, Z]`. Drawing this way lets gradients through: chance
  * is in the noise, and what is learned stands outside of it (the reparameterization trick).
+ *
+ * @throws {ShapeError} If the noise has another shape.
  */
 export function draw({ mean, logVariance }: Posterior, noise: Tensor): Tensor {
+  if (!sameShape(noise.shape, mean.shape)) {
+    throw new ShapeError(
+      `Cannot draw from posteriors ${show(mean.shape)} with noise ${show(noise.shape)}: they differ`,
+    );
+  }
   return scope(() => add(mean, mul(exp(mul(logVariance, 0.5)), noise)));
 }
 

@@ -150,4 +150,9 @@ Deno.test("mistakes are named", () => {
     tn.ShapeError,
     "Cannot decode latents [2,3]: this VAE takes [batch,2]",
   );
+  assertThrows(
+    () => vae.apply(PARAMS, IMAGES, CONFIG, tn.zeros([2])),
+    tn.ShapeError,
+    "Cannot draw from posteriors [6,2] with noise [2]: they differ",
+  );
 });

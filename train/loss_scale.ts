@@ -150,7 +150,7 @@ function unscale<P>(grads: P, scale: Tensor): P {
 
 /** Options of {@linkcode scaledValueAndGrad}. */
 export interface ScaledGradOptions<A extends unknown[]> {
-  /** What differentiates; `valueAndGrad` by default. */
+  /** What differentiates; `valueAndGrad` by default. `(f) => accumulate(f, { steps: 4 })` takes a batch in parts. */
   readonly differentiate?: (f: (...args: A) => Tensor) => (...args: A) => [value: Tensor, grads: A[0]];
 }
 
