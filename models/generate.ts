@@ -39,7 +39,7 @@ export interface ExtendOptions {
 
 /**
  * Reads on: tokens `[B, T]` i32 after those in the cache -> logits `[B, V]` of what follows the last, and the new cache.
- * Compiled with the cache donated, it updates the cache in place. What a full cache is given is lost.
+ * Compiled with the cache donated, it updates the cache in place. Past the end of the context the logits mean nothing.
  *
  * @throws {ShapeError} If there are more tokens in a row than the context holds.
  * @example
@@ -65,10 +65,10 @@ export function extend(
   config: GptConfig,
   { count }: ExtendOptions = {},
 ): [logits: Tensor, cache: GptCache] {
-  const { x, weights, cache: longer } = encode(params, tokens, config, { cache }); // [B, T, C]
+  const { x, blocks } = encode(params, tokens, config, { cache }); // [B, T, C]
   const last = count ? gather(x, sub(count, 1), { axis: 1 }) : squeeze(slice(x, -1, null, { axis: 1 }), 1); // [B, C]
-  const length = count ? add(cache.length, count) : longer!.length;
-  return [unembed(weights, last), { ...longer!, length }];
+  const length = add(cache.length, count ?? tokens.shape[1]);
+  return [unembed(params, last), { blocks, length, start: cache.start }];
 }
 
 /** How {@linkcode generate} writes. */

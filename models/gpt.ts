@@ -305,8 +305,7 @@ function initNorm(config: GptConfig): NormParams {
  * @throws {ShapeError} If there are more tokens in a row than the context holds.
  */
 export function apply(params: GptParams, tokens: Tensor, config: GptConfig, key?: Key): Tensor {
-  const { x, weights } = encode(params, tokens, config, { key });
-  return unembed(weights, x);
+  return unembed(params, encode(params, tokens, config, { key }).x);
 }
 
 /**
@@ -339,18 +338,9 @@ export interface EncodeOptions {
   readonly cache?: GptCache;
 }
 
-/** What {@linkcode encode} makes of tokens. */
-export interface Encoded {
-  /** What the model knows at every place, `[B, T, C]`. */
-  readonly x: Tensor;
-  /** The cache with the tokens in it, if there was one. */
-  readonly cache?: GptCache;
-  /** The parameters in the dtype that the configuration asks for. */
-  readonly weights: GptParams;
-}
-
 /**
- * The model without its last layer: tokens `[B, T]` -> `[B, T, C]`.
+ * The model without its last layer: tokens `[B, T]` -> x `[B, T, C]`; and the blocks of the cache, if there is one, with
+ * the tokens in them.
  *
  * @throws {ShapeError} If there are more tokens in a row than the context holds.
  */
@@ -359,7 +349,7 @@ export function encode(
   tokens: Tensor,
   config: GptConfig,
   { key, cache }: EncodeOptions = {},
-): Encoded {
+): { readonly x: Tensor; readonly blocks: readonly Tensor[] } {
   const T = tokens.shape[1], { context, layers, dtype } = config;
   if (tokens.rank !== 2 || T > context) {
     throw new ShapeError(`Cannot apply a GPT to tokens ${show(tokens.shape)}: it takes [batch, at most ${context}]`);
@@ -376,22 +366,18 @@ export function encode(
   for (const [i, block] of weights.blocks.entries()) {
     const [scoresKey, attentionKey, mlpKey] = keys.slice(3 * i);
     const past = cache && { block: cache.blocks[i], length: cache.length };
-    const attended = attend(block.attention, normalize(x, block.norm1, config), config, {
-      places,
-      past,
-      key: scoresKey,
-    });
+    const looking = { ...places, past, key: scoresKey };
+    const attended = attend(block.attention, normalize(x, block.norm1, config), config, looking);
     if (attended.block) blocks.push(attended.block);
     x = add(x, drop(attended.y, config, attentionKey));
     x = add(x, drop(feedForward(block.mlp, normalize(x, block.norm2, config), config), config, mlpKey));
   }
-  x = normalize(x, weights.norm, config);
-  return { x, weights, ...(cache && { cache: { ...cache, blocks, length: add(cache.length, T) } }) };
+  return { x: normalize(x, weights.norm, config), blocks };
 }
 
-/** `[..., C]` -> `[..., V]`: how well each token's embedding (or row of the output layer) fits. */
+/** The last layer, `[..., C]` -> `[..., V]`: how well each token's embedding (or row of the output layer) fits. */
 export function unembed({ token, output = token }: GptParams, x: Tensor): Tensor {
-  return matmul(x, output, { transposeB: true });
+  return matmul(x, cast(output, x.dtype), { transposeB: true });
 }
 
 /** Where tokens stand, and what they may look at. */
@@ -421,8 +407,7 @@ function normalize(x: Tensor, params: NormParams, config: GptConfig): Tensor {
 }
 
 /** What {@linkcode attend} takes besides x. */
-interface AttendOptions {
-  readonly places: Places;
+interface AttendOptions extends Places {
   /** What is kept of earlier tokens, `[2, B, G, 1, S, D]`, and how many they are. */
   readonly past?: { readonly block: Tensor; readonly length: Tensor };
   readonly key?: Key;
@@ -433,7 +418,7 @@ function attend(
   { qkv, out }: BlockParams["attention"],
   x: Tensor,
   config: GptConfig,
-  { places: { positions, mask }, past, key }: AttendOptions,
+  { positions, mask, past, key }: AttendOptions,
 ): { y: Tensor; block?: Tensor } {
   const [B, T, C] = x.shape, { heads: H, keyValueHeads: G } = complete(config), D = C / H;
   const [queries, keys, values] = split(reshape(linear(x, qkv), [B, T, H + 2 * G, D]), [H, G, G], { axis: 2 });
