@@ -11,7 +11,10 @@ function idx(shape: readonly number[], data: Uint8Array): Uint8Array {
   const header = new DataView(new ArrayBuffer(4 + 4 * shape.length));
   header.setUint32(0, 0x0800 + shape.length);
   shape.forEach((size, axis) => header.setUint32(4 + 4 * axis, size));
-  return Uint8Array.of(...new Uint8Array(header.buffer), ...data);
+  const bytes = new Uint8Array(header.byteLength + data.length);
+  bytes.set(new Uint8Array(header.buffer));
+  bytes.set(data, header.byteLength);
+  return bytes;
 }
 
 /** Writes images that show a bright row at the height that their label says, with some noise. */

@@ -4,40 +4,21 @@ import * as tn from "../mod.ts";
 import { main } from "../examples/mnist.ts";
 import { features, labels, loadClassifier, obtainClassifier } from "../examples/mnist/classifier.ts";
 import { loadMnist } from "../examples/kit/mnist.ts";
-import { random } from "../train/data.ts";
+import { writeDigits } from "./digits.ts";
 
-/** Bytes of an IDX file. */
-function idx(shape: number[], data: Uint8Array): Uint8Array {
-  const header = new DataView(new ArrayBuffer(4 + 4 * shape.length));
-  header.setUint32(0, 0x0800 + shape.length);
-  shape.forEach((size, axis) => header.setUint32(4 + 4 * axis, size));
-  const bytes = new Uint8Array(header.byteLength + data.length);
-  bytes.set(new Uint8Array(header.buffer));
-  bytes.set(data, header.byteLength);
-  return bytes;
-}
-
-/** Writes images that show a bright row at the height that their label says, with some noise. */
-async function writeDigits(folder: string, part: string, count: number): Promise<void> {
-  const { integer } = random(count);
-  const labels = Uint8Array.from({ length: count }, (_, i) => i % 10);
-  const images = Uint8Array.from({ length: count * 784 }, () => integer(64));
-  labels.forEach((label, i) => images.fill(255, i * 784 + (4 + 2 * label) * 28, i * 784 + (5 + 2 * label) * 28));
-  await Deno.writeFile(join(folder, `${part}-images-idx3-ubyte`), idx([count, 28, 28], images));
-  await Deno.writeFile(join(folder, `${part}-labels-idx1-ubyte`), idx([count], labels));
-}
-
-/** Runs the example on made-up digits in a folder of its own. */
+/** Runs the example on made-up digits in a folder of its own, and interrupts it once it has printed `until`. */
 async function run(
   args: string,
-  interrupt = new AbortController().signal,
+  until?: string,
 ): Promise<{ code: number; text: string; folder: string } & AsyncDisposable> {
-  const folder = await Deno.makeTempDir();
-  await writeDigits(folder, "train", 40);
-  await writeDigits(folder, "t10k", 20);
+  const folder = await Deno.makeTempDir(), interrupt = new AbortController();
+  await writeDigits(folder);
   let text = "";
-  const output = { write: (part: string) => text += part, live: false };
-  const code = await main(args.replaceAll("FOLDER", folder).split(" "), output, interrupt);
+  const write = (part: string) => {
+    text += part;
+    if (until !== undefined && part.includes(until)) interrupt.abort();
+  };
+  const code = await main(args.replaceAll("FOLDER", folder).split(" "), { write, live: false }, interrupt.signal);
   return { code, text, folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
 }
 
@@ -77,18 +58,17 @@ Deno.test("the same seed gives the same model, also of a residual network", asyn
 });
 
 Deno.test("an interrupt ends training early and keeps the weights", async () => {
-  const interrupt = new AbortController();
-  setTimeout(() => interrupt.abort(), 50);
-  await using stopped = await run(TINY.replace("--epochs 2", "--epochs 100000"), interrupt.signal);
+  await using stopped = await run(TINY.replace("--epochs 2", "--epochs 100000"), "4/400000");
   assertEquals(stopped.code, 0, stopped.text);
   assertStringIncludes(stopped.text, "stopping");
+  assertStringIncludes(stopped.text, "step      4/400000");
+  assert(!stopped.text.includes("step     12/400000"));
   assert(await loadClassifier(join(stopped.folder, "out", "model.safetensors")));
 });
 
 Deno.test("without a saved classifier, one is trained", async () => {
   const folder = await Deno.makeTempDir();
-  await writeDigits(folder, "train", 512);
-  await writeDigits(folder, "t10k", 20);
+  await writeDigits(folder, { training: 512 });
   await tn.use("wasm");
   const parts: number[] = [], mnist = await loadMnist(folder);
   const path = join(folder, "model.safetensors");
@@ -102,7 +82,7 @@ Deno.test("mistakes end in an error of one line", async () => {
   for (
     const [args, message] of [
       ["--model gpt", 'error: Cannot use --model "gpt"'],
-      ["--data FOLDER/none", "error: Cannot find train-images-idx3-ubyte"],
+      ["--data FOLDER/none", "error: Cannot find "],
       ["--data FOLDER --out FOLDER/out --batch 41", "error: Cannot make full batches of 41: there are 40 examples"],
     ]
   ) {
