@@ -68,9 +68,15 @@ export async function makeFolder({ out }: { readonly out?: string }, name: strin
   }
 }
 
-/** Gives the event loop a turn, so that Ctrl-C is heard while a training keeps the thread busy. */
-export function breathe(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve));
+/** Milliseconds that a program may go without a breath. */
+const BREATH = 50;
+let breathed = 0;
+
+/** Gives the event loop a turn, now and then, so that Ctrl-C is heard while a training keeps the thread busy. */
+export async function breathe(): Promise<void> {
+  if (performance.now() - breathed < BREATH) return;
+  await new Promise((resolve) => setTimeout(resolve));
+  breathed = performance.now();
 }
 
 /** Runs the program's own command line. The first Ctrl-C interrupts, the second leaves at once. */

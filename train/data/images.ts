@@ -76,7 +76,7 @@ export function randomShift<T extends HostData>(
       const y = row % height + down;
       if (y < 0 || y >= height || left >= end) continue;
       const from = (i * channels * height + row) * width, to = from + down * width + right;
-      moved.set(data.subarray(from + left, from + end), to + left);
+      for (let x = left; x < end; x++) moved[to + x] = data[from + x];
     }
   }
   return { data: moved, shape };
