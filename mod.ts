@@ -48,6 +48,7 @@ export { checkpoint, type CustomVjp, customVjp } from "./core/custom_vjp.ts";
 export { grad, type GradOptions, type Grads, jvp, type Loss, stopGradient, valueAndGrad, vjp } from "./core/grad.ts";
 export { inspect, type KernelReport, type Profile, profile, type Report } from "./core/inspect.ts";
 export { scan, type ScanOptions } from "./core/scan.ts";
+export { vmap, type VmapOptions } from "./core/vmap.ts";
 
 // Trees
 export * as tree from "./core/tree.ts";
