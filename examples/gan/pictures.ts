@@ -13,11 +13,17 @@ import { imageSheet } from "../kit/sheets.ts";
 import type { Verdict } from "./quality.ts";
 
 /** Digits in a row of a sheet; the strip has one such row for every epoch. */
-const COLUMNS = 10;
+export const COLUMNS = 10;
 /** Rows of a sheet. */
-const ROWS = 10;
+export const ROWS = 10;
 /** How digits are drawn: a screen's pixel is small. */
-const LOOK = { columns: COLUMNS, scale: 2, padding: 2, range: [-1, 1] as const, background: [40, 40, 40] as const };
+export const LOOK = {
+  columns: COLUMNS,
+  scale: 2,
+  padding: 2,
+  range: [-1, 1] as const,
+  background: [40, 40, 40] as const,
+};
 
 /** Draws sheets, and remembers the first row of each. */
 export interface Album {
