@@ -32,6 +32,7 @@ const rows: Record<string, Row> = {
   "blocks that end inside of an image": { x: [5, 16, 24, 12], filters: 16, padding: [ONE, ONE] },
   "filters in several parts": { x: [1, 8, 18, 18], filters: 101 },
   "channels in several parts": { x: [2, 101, 12, 16], filters: 10, padding: [ONE, NONE] },
+  "rows of tiles too long for it": { x: [1, 8, 6, 5001], filters: 8 },
   "filters and channels in several parts": { x: [2, 70, 10, 14], filters: 67, relative: 2e-5 },
 };
 

@@ -38,8 +38,8 @@ export function paysOff(sizes: Sizes, places: readonly [number, number], attrs: 
   const { stride, dilation, groups, padding } = attrs;
   const all = (pair: readonly [number, number], n: number) => pair[0] === n && pair[1] === n;
   if (groups !== 1 || !all(kernel, TAPS) || !all(stride, 1) || !all(dilation, 1)) return false;
-  // With more padding than this, tiles could begin far outside of the image.
-  if (padding.some(([before]) => before < 0 || before >= TAPS)) return false;
+  // With more padding than this, tiles could lie far outside of the image.
+  if (padding.flat().some((n) => n < 0 || n >= TAPS)) return false;
   if (Math.min(channels, filters) < FEWEST_PLANES) return false;
   const tiles = batch * size(tilesOf(places)), pairs = channels * filters;
   const cost = tiles * (POSITIONS * pairs + TILE_COST * (channels + filters)) + FILTER_COST * pairs;
