@@ -9,6 +9,7 @@ import {
   count,
   type Dataset,
   divide,
+  type HostArray,
   hostArray,
   numbers,
   parseCsv,
@@ -19,6 +20,7 @@ import {
   readCsv,
   readIdx,
   readText,
+  slice,
   stepsPerEpoch,
   streams,
   take,
@@ -126,6 +128,15 @@ Deno.test("while a step runs, the next batch is made", async () => {
     assertEquals(made, [0, 3]);
   }
   assertEquals(made, [0, 3, 6]);
+});
+
+Deno.test("an interface of one's own is a dataset", async () => {
+  interface Points {
+    readonly at: HostArray;
+  }
+  const points: Points = { at: hostArray([1, 2, 3]) };
+  const last: Points = slice(points, { start: 2 });
+  for await (using batch of batches(last, { size: 1 })) assertEquals(await batch.at.array(), [3]);
 });
 
 Deno.test("a batch is a plain tree for compile", async () => {

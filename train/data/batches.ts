@@ -13,11 +13,11 @@ import { ArgumentError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { tensor } from "../../ops/create.ts";
 import type { Key } from "../../ops/random.ts";
-import { count, type Dataset, slice, take } from "./dataset.ts";
+import { count, type Dataset, type HostArray, slice, take } from "./dataset.ts";
 import { type Random, randomOf } from "./random.ts";
 
 /** Tensors by the names that the arrays have: a plain object, which frees them with `using` or `Symbol.dispose`. */
-export type Batch<D extends Dataset> = { readonly [K in keyof D]: Tensor } & Disposable;
+export type Batch<D extends Dataset<keyof D>> = { readonly [K in keyof D]: Tensor } & Disposable;
 
 /** Where a training stands: how many epochs are complete, and how many steps of the one after them. */
 export interface Position {
@@ -36,7 +36,7 @@ export interface BatchSizes {
 }
 
 /** Which batches there are, and what they hold. */
-export interface BatchesOptions<D extends Dataset, M extends Dataset = D> extends BatchSizes {
+export interface BatchesOptions<D extends Dataset<keyof D>, M extends Dataset<keyof M> = D> extends BatchSizes {
   /** Shuffles: a key (which must stay alive) or a seed. Each epoch has an order of its own. Without it nothing moves. */
   readonly key?: Key | number;
   /** Where to begin; `{ epoch: 0, step: 0 }` by default. */
@@ -63,7 +63,7 @@ export interface BatchesOptions<D extends Dataset, M extends Dataset = D> extend
  * assertEquals(stepsPerEpoch(dataset, { size: 2, dropLast: true }), 2);
  * ```
  */
-export function stepsPerEpoch(dataset: Dataset, { size, dropLast = false }: BatchSizes): number {
+export function stepsPerEpoch<D extends Dataset<keyof D>>(dataset: D, { size, dropLast = false }: BatchSizes): number {
   const examples = count(dataset), steps = examples / size;
   if (!Number.isInteger(size) || size < 1) {
     throw new ArgumentError(`Cannot make batches of ${size}: it takes a whole number of at least 1`);
@@ -101,7 +101,7 @@ export function stepsPerEpoch(dataset: Dataset, { size, dropLast = false }: Batc
  * assertEquals(seen, 10);
  * ```
  */
-export function batches<D extends Dataset, M extends Dataset = D>(
+export function batches<D extends Dataset<keyof D>, M extends Dataset<keyof M> = D>(
   dataset: D,
   options: BatchesOptions<D, M>,
 ): AsyncIterable<Batch<M>> {
@@ -119,7 +119,7 @@ export function batches<D extends Dataset, M extends Dataset = D>(
 const ORDER = 0, FIRST_STEP = 1;
 
 /** A function that makes the batch of a step. */
-function maker<D extends Dataset, M extends Dataset>(
+function maker<D extends Dataset<keyof D>, M extends Dataset<keyof M>>(
   dataset: D,
   { size, key, at, map, backend }: BatchesOptions<D, M>,
 ): (step: number) => Promise<Batch<M>> {
@@ -138,8 +138,8 @@ function maker<D extends Dataset, M extends Dataset>(
   };
 }
 
-function upload<D extends Dataset>(arrays: D, backend?: string): Batch<D> {
-  const entries = Object.entries(arrays).map(([name, { data, shape }]) =>
+function upload<D extends Dataset<keyof D>>(arrays: D, backend?: string): Batch<D> {
+  const entries = Object.entries<HostArray>(arrays).map(([name, { data, shape }]) =>
     [name, tensor(data, { shape, dtype: data instanceof Uint8Array ? "i32" : undefined, backend })] as const
   );
   const dispose = () => entries.forEach(([, value]) => value.dispose());

@@ -19,8 +19,8 @@ export interface HostArray<T extends HostData = HostData> {
   readonly shape: Shape;
 }
 
-/** Arrays by name, with as many examples each. */
-export type Dataset = Readonly<Record<string, HostArray>>;
+/** Arrays by name, with as many examples each. A type of one's own, with its names, is a dataset as well. */
+export type Dataset<Names extends PropertyKey = string> = Readonly<Record<Names, HostArray>>;
 
 /** Numbers in arrays, as deep as there are axes. */
 export type NestedNumbers = readonly (number | NestedNumbers)[];
@@ -84,8 +84,8 @@ export function rowSize({ shape }: HostArray): number {
  * assertEquals(count({ x: hostArray([[1, 2], [3, 4], [5, 6]]), y: hostArray([0, 1, 0]) }), 3);
  * ```
  */
-export function count(dataset: Dataset): number {
-  const entries = Object.entries(dataset);
+export function count<D extends Dataset<keyof D>>(dataset: D): number {
+  const entries = Object.entries<HostArray>(dataset);
   if (entries.length === 0) throw new ArgumentError("Cannot count the examples of a dataset without arrays");
   const [first, { shape: [examples] }] = entries[0];
   for (const [name, { data, shape }] of entries) {
@@ -100,8 +100,10 @@ export function count(dataset: Dataset): number {
 }
 
 /** Another array in the place of each. */
-function mapArrays<D extends Dataset>(dataset: D, f: (array: HostArray) => HostArray): D {
-  return Object.fromEntries(Object.entries(dataset).map(([name, array]) => [name, f(array)])) as unknown as D;
+function mapArrays<D extends Dataset<keyof D>>(dataset: D, f: (array: HostArray) => HostArray): D {
+  return Object.fromEntries(
+    Object.entries<HostArray>(dataset).map(([name, array]) => [name, f(array)]),
+  ) as unknown as D;
 }
 
 /**
@@ -117,7 +119,7 @@ function mapArrays<D extends Dataset>(dataset: D, f: (array: HostArray) => HostA
  * assertEquals([...x.data], [5, 6, 1, 2]);
  * ```
  */
-export function take<D extends Dataset>(dataset: D, examples: ArrayLike<number>): D {
+export function take<D extends Dataset<keyof D>>(dataset: D, examples: ArrayLike<number>): D {
   const known = count(dataset);
   for (let i = 0; i < examples.length; i++) {
     if (!(Number.isInteger(examples[i]) && examples[i] >= 0 && examples[i] < known)) {
@@ -154,7 +156,7 @@ export interface Range {
  * assertEquals([...x.data], [2, 3]);
  * ```
  */
-export function slice<D extends Dataset>(dataset: D, { start = 0, end }: Range): D {
+export function slice<D extends Dataset<keyof D>>(dataset: D, { start = 0, end }: Range): D {
   const known = count(dataset), to = Math.min(end ?? known, known), from = Math.min(start, to);
   return mapArrays(dataset, (array) => {
     const row = rowSize(array);
@@ -183,7 +185,10 @@ export interface DivideOptions {
  * assertEquals([count(training), count(validation)], [4, 1]);
  * ```
  */
-export async function divide<D extends Dataset>(dataset: D, { fraction, key }: DivideOptions): Promise<[D, D]> {
+export async function divide<D extends Dataset<keyof D>>(
+  dataset: D,
+  { fraction, key }: DivideOptions,
+): Promise<[D, D]> {
   if (!(fraction >= 0 && fraction <= 1)) {
     throw new ArgumentError(`Cannot divide a dataset at ${fraction}: it must be from 0 to 1`);
   }
