@@ -28,7 +28,7 @@ export interface Answer {
 }
 
 /** Columns of the speed table. Several settings may compete for one of them. */
-export type Column = "Tenon" | "Tenon, 1 thread" | "TensorFlow.js" | "jax-js" | "PyTorch";
+export type Column = "Tenon" | "Tenon, 1 thread" | "TensorFlow.js" | "jax-js" | "ONNX Runtime Web" | "PyTorch";
 
 /** Which library, how it is set up, and what its rows are called. */
 export interface ContestantSpec extends LibraryOptions {

@@ -48,6 +48,15 @@ export const CONTESTANTS: Readonly<Record<Device, readonly ContestantSpec[]>> = 
   cpu: [{ title: "Tenon", column: "Tenon", library: "tenon", backend: "cpu" }, tfjs("cpu")],
 };
 
+/** It takes part where nothing is trained. */
+export const ONNX_RUNTIME: ContestantSpec = {
+  title: `ONNX Runtime Web, ${THREADS} threads`,
+  column: "ONNX Runtime Web",
+  library: "onnxruntime",
+  backend: "wasm",
+  threads: THREADS,
+};
+
 /** Processes that are alive together. */
 export class Lineup implements AsyncDisposable {
   readonly #started: Contestant[] = [];

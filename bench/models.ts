@@ -185,3 +185,58 @@ export function dcganWorkload(style: Style): DcganWorkload {
     tolerance: 5e-3, // the first steps of Adam are as long for the smallest gradients, rounding included
   };
 }
+
+/**
+ * One token after the other through a GPT-2 of the smallest size, batch 1, keys and values of what came before kept: the
+ * first text is `filled` random keys and values. Logits are read back; each token is given.
+ */
+export interface DecodeWorkload extends Omit<StepWorkload, "learningRate" | "batches"> {
+  readonly kind: "decode";
+  readonly vocabSize: number;
+  readonly context: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly channels: number;
+  /** Places of the cache that are filled before the first token. */
+  readonly filled: number;
+}
+
+/** The workload of decoding. */
+export function decodeWorkload(style: Style): DecodeWorkload {
+  const V = 50257, S = 1024, LAYERS = 12, C = 768, width = 0.02 * Math.sqrt(3);
+  const linear = (name: string, from: number, to: number): Parameter[] => [
+    { name: `${name}.weight`, shape: [from, to], scale: width },
+    { name: `${name}.bias`, shape: [to], scale: width },
+  ];
+  const norm = (name: string): Parameter[] => [
+    { name: `${name}.scale`, shape: [C], scale: null },
+    { name: `${name}.shift`, shape: [C], scale: width },
+  ];
+  const blocks = Array.from({ length: LAYERS }, (_, i) => [
+    ...norm(`blocks.${i}.norm1`),
+    ...linear(`blocks.${i}.qkv`, C, 3 * C),
+    ...linear(`blocks.${i}.out`, C, C),
+    ...norm(`blocks.${i}.norm2`),
+    ...linear(`blocks.${i}.up`, C, 4 * C),
+    ...linear(`blocks.${i}.down`, 4 * C, C),
+  ]);
+  return {
+    kind: "decode",
+    name: "GPT-2 small, one token",
+    style,
+    batch: 1,
+    vocabSize: V,
+    context: S,
+    layers: LAYERS,
+    heads: 12,
+    channels: C,
+    filled: 128,
+    parameters: [
+      { name: "token", shape: [V, C], scale: width },
+      { name: "position", shape: [S, C], scale: width },
+      ...blocks.flat(),
+      ...norm("norm"),
+    ],
+    tolerance: 1e-3,
+  };
+}

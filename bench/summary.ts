@@ -21,7 +21,14 @@ export interface Contest {
 
 const DEVICES: Readonly<Record<Device, string>> = { wasm: "WASM", webgpu: "WebGPU", cpu: "JavaScript" };
 
-const COLUMNS: readonly Column[] = ["Tenon", "Tenon, 1 thread", "TensorFlow.js", "jax-js", "PyTorch"];
+const COLUMNS: readonly Column[] = [
+  "Tenon",
+  "Tenon, 1 thread",
+  "TensorFlow.js",
+  "jax-js",
+  "ONNX Runtime Web",
+  "PyTorch",
+];
 
 const SLOW_BLAS =
   "PyTorch's matmul is as slow as the reference BLAS that it found: install OpenBLAS (libopenblas0 on " +

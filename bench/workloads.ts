@@ -1,9 +1,9 @@
 /**
- * What is timed: single ops, and training steps of models. Plain data, so that it can be sent to another process.
+ * What is timed: single ops, training steps of models, and decoding. Plain data, so that it can be sent to another process.
  *
  * @module
  */
-import type { CnnWorkload, DcganWorkload, LstmWorkload, Parameter, Style } from "./models.ts";
+import type { CnnWorkload, DcganWorkload, DecodeWorkload, LstmWorkload, Parameter, Style } from "./models.ts";
 
 /** The ops that are timed. */
 export type OpName =
@@ -51,7 +51,7 @@ export interface GptWorkload {
 }
 
 /** Anything that is timed. */
-export type Workload = OpWorkload | ModelWorkload;
+export type Workload = OpWorkload | ModelWorkload | DecodeWorkload;
 
 /** Training steps. */
 export type ModelWorkload = GptWorkload | CnnWorkload | LstmWorkload | DcganWorkload;

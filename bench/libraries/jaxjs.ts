@@ -14,6 +14,7 @@ import {
   numpy as np,
 } from "npm:@jax-js/jax@0.1.25";
 import type { OpName, OpWorkload } from "../workloads.ts";
+import { decodeJob } from "./jaxjs_decode.ts";
 import { layerNorm, modelJob } from "./jaxjs_models.ts";
 import { type Job, type Library, type LibraryOptions, opInputs } from "./library.ts";
 
@@ -40,7 +41,14 @@ export async function openJaxJs({ backend }: LibraryOptions): Promise<Library> {
     description: VERSION,
     prepare(workload) {
       defaultDevice(device);
-      return workload.kind === "op" ? opJob(workload) : modelJob(workload);
+      switch (workload.kind) {
+        case "op":
+          return opJob(workload);
+        case "decode":
+          return decodeJob(workload);
+        default:
+          return modelJob(workload);
+      }
     },
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { integers, uniform } from "../values.ts";
-import type { CnnWorkload, DcganWorkload, LstmWorkload, Parameter } from "../models.ts";
+import type { CnnWorkload, DcganWorkload, DecodeWorkload, LstmWorkload } from "../models.ts";
 import type { GptWorkload, ModelWorkload, OpWorkload, Workload } from "../workloads.ts";
 
 /** A library on one device, ready to run workloads. */
@@ -17,7 +17,7 @@ export interface Library {
 
 /** A workload whose inputs are on the device. */
 export interface Job {
-  /** Does the work once and returns numbers on which libraries must agree: an op's output, or the losses of 3 steps. */
+  /** Does the work once and returns numbers on which libraries must agree: an op's output, losses or logits of 3 steps. */
   values(): Promise<ArrayLike<number>>;
   /** Milliseconds that the first step of several took, once `values` is there. */
   readonly first?: number;
@@ -48,18 +48,17 @@ export function opInputs({ shapes, scale }: OpWorkload): Input[] {
   return shapes.map((shape, i) => ({ data: uniform(count(shape), i + 1, scale), shape }));
 }
 
-/** The first value of every parameter, in order. */
-export function modelInputs({ parameters }: ModelWorkload): (Parameter & Input)[] {
-  return parameters.map((parameter, i) => {
-    const size = count(parameter.shape);
-    const data = parameter.scale === null ? new Float32Array(size).fill(1) : uniform(size, i + 1, parameter.scale);
-    return { ...parameter, data };
-  });
-}
-
 /** The first value of every parameter by name, as what `make` makes of it. */
-export function modelParameters<T>(workload: ModelWorkload, make: (input: Input) => T): Record<string, T> {
-  return Object.fromEntries(modelInputs(workload).map((input) => [input.name, make(input)]));
+export function modelParameters<T>(
+  { parameters }: Pick<ModelWorkload, "parameters">,
+  make: (input: Input, name: string) => T,
+): Record<string, T> {
+  const entries = parameters.map(({ name, shape, scale }, i) => {
+    const size = count(shape);
+    const data = scale === null ? new Float32Array(size).fill(1) : uniform(size, i + 1, scale);
+    return [name, make({ data, shape }, name)];
+  });
+  return Object.fromEntries(entries);
 }
 
 const floats = (shape: readonly number[], seed: number): Input => ({ data: uniform(count(shape), seed), shape });
@@ -107,10 +106,23 @@ export function ganBatches(workload: DcganWorkload): { readonly real: Input; rea
   );
 }
 
-/** Steps whose losses are compared. */
+/** What decoding begins with: keys and values `[2, heads, filled, channels / heads]` of each block. */
+export function cacheInputs({ layers, heads, channels, filled }: DecodeWorkload): Input[] {
+  return Array.from({ length: layers }, (_, i) => floats([2, heads, filled, channels / heads], 1000 + i));
+}
+
+/** The token that is read in step `number` of decoding, and where it stands; past the context all begins anew. */
+export function tokenAt(
+  { context, filled, vocabSize }: DecodeWorkload,
+  number: number,
+): { readonly token: number; readonly position: number } {
+  return { token: (7919 * number) % vocabSize, position: filled + number % (context - filled) };
+}
+
+/** Steps whose results are compared. */
 export const COMPARED = 3;
 
-/** A job of training steps; `step` takes its number, from 0, and resolves to its losses. */
+/** A job of training steps; `step` takes its number, from 0, and resolves to its losses, or to some of its logits. */
 export function stepJob(step: (number: number) => Promise<readonly number[]>, dispose: () => void): Job {
   let first: number | undefined, steps = 0;
   const run = () => step(steps++);

@@ -8,13 +8,14 @@ import type { Library, LibraryOptions } from "./library.ts";
 export type { Job, Library, LibraryOptions } from "./library.ts";
 
 /** The libraries that run in Deno. */
-export type LibraryName = "tenon" | "tfjs" | "jaxjs";
+export type LibraryName = "tenon" | "tfjs" | "jaxjs" | "onnxruntime";
 
 /** Names to print. */
 export const TITLES: Readonly<Record<LibraryName | "pytorch", string>> = {
   tenon: "Tenon",
   tfjs: "TensorFlow.js",
   jaxjs: "jax-js",
+  onnxruntime: "ONNX Runtime Web",
   pytorch: "PyTorch",
 };
 
@@ -27,5 +28,7 @@ export async function openLibrary(name: LibraryName, options: LibraryOptions): P
       return await (await import("./tfjs.ts")).openTfjs(options);
     case "jaxjs":
       return await (await import("./jaxjs.ts")).openJaxJs(options);
+    case "onnxruntime":
+      return (await import("./onnxruntime.ts")).openOnnxRuntime(options);
   }
 }

@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from decode import decode_job
 from values import batches, integers, parameters, step_job, uniform
 
 
@@ -37,16 +38,17 @@ def gpt_job(work):
     ]
     optimizer = torch.optim.AdamW(groups, work["learningRate"], work["betas"], work["eps"])
     shape, below = (work["batch"], work["context"]), work["vocabSize"]
+    batch_at = batches(work, lambda a, b: (integers(shape, a, below), integers(shape, b, below)))
 
-    def step(batch, _):
+    def step(number):
         optimizer.zero_grad(set_to_none=True)
-        loss = gpt_loss(work, params, *batch)
+        loss = gpt_loss(work, params, *batch_at(number))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(every, work["clip"])
         optimizer.step()
         return [loss.item()]
 
-    return step_job(step, batches(work, lambda a, b: (integers(shape, a, below), integers(shape, b, below))))
+    return step_job(step)
 
 
 def cnn_job(work):
@@ -57,9 +59,11 @@ def cnn_job(work):
         value.requires_grad_()
     optimizer = torch.optim.Adadelta(params.values(), work["learningRate"], work["decay"], work["eps"])
     layer = lambda f, x, name: f(x, params[f"{name}.weight"], params[f"{name}.bias"])
+    B, size, classes = work["batch"], work["size"], work["classes"]
+    batch_at = batches(work, lambda a, b: (uniform((B, 1, size, size), a), integers((B,), b, classes)))
 
-    def step(batch, number):
-        images, labels = batch
+    def step(number):
+        images, labels = batch_at(number)
         drops = number >= 3
         optimizer.zero_grad(set_to_none=True)
         x = F.relu(layer(F.conv2d, images, "conv1"))
@@ -71,8 +75,7 @@ def cnn_job(work):
         optimizer.step()
         return [loss.item()]
 
-    images, labels = (work["batch"], 1, work["size"], work["size"]), (work["batch"],)
-    return step_job(step, batches(work, lambda a, b: (uniform(images, a), integers(labels, b, work["classes"]))))
+    return step_job(step)
 
 
 LSTM_WEIGHTS = ("input", "hidden", "bias", "hiddenBias")
@@ -91,10 +94,11 @@ def lstm_job(work):
     every = [*model.parameters(), *out.parameters()]
     optimizer = torch.optim.RMSprop(every, work["learningRate"], work["decay"], work["eps"])
     state = (torch.zeros(layers, B, H), torch.zeros(layers, B, H))
+    batch_at = batches(work, lambda a, b: (integers((T, B), a, V), integers((T, B), b, V)))
 
-    def step(batch, _):
+    def step(number):
         nonlocal state
-        tokens, targets = batch
+        tokens, targets = batch_at(number)
         optimizer.zero_grad(set_to_none=True)
         hidden, state = model(F.one_hot(tokens, V).float(), state)
         loss = F.cross_entropy(out(hidden).view(T * B, V), targets.view(-1))
@@ -104,7 +108,7 @@ def lstm_job(work):
         state = tuple(part.detach() for part in state)
         return [loss.item()]
 
-    return step_job(step, batches(work, lambda a, b: (integers((T, B), a, V), integers((T, B), b, V))))
+    return step_job(step)
 
 
 def dcgan_job(work):
@@ -134,9 +138,10 @@ def dcgan_job(work):
     )
     generator, discriminator = adam("generator"), adam("discriminator")
     real, made = torch.ones(B), torch.zeros(B)
+    batch_at = batches(work, lambda a, b: (uniform((B, 1, size, size), a), uniform((B, work["latent"]), b)))
 
-    def step(batch, _):
-        images, latent = batch
+    def step(number):
+        images, latent = batch_at(number)
         discriminator.zero_grad(set_to_none=True)
         loss_real = F.binary_cross_entropy_with_logits(discriminate(images), real)
         loss_real.backward()
@@ -150,7 +155,7 @@ def dcgan_job(work):
         generator.step()
         return [(loss_real + loss_made).item(), loss.item()]
 
-    return step_job(step, batches(work, lambda a, b: (uniform((B, 1, size, size), a), uniform((B, work["latent"]), b))))
+    return step_job(step)
 
 
-JOBS = {"gpt": gpt_job, "cnn": cnn_job, "lstm": lstm_job, "dcgan": dcgan_job}
+JOBS = {"gpt": gpt_job, "cnn": cnn_job, "lstm": lstm_job, "dcgan": dcgan_job, "decode": decode_job}

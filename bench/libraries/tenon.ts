@@ -7,6 +7,7 @@ import { createWasm } from "../../backends/wasm/mod.ts";
 import * as tn from "../../mod.ts";
 import type { OpName, OpWorkload } from "../workloads.ts";
 import { type Job, type Library, type LibraryOptions, opInputs } from "./library.ts";
+import { decodeJob } from "./tenon_decode.ts";
 import { modelJob } from "./tenon_models.ts";
 
 const ops: Readonly<Record<OpName, (...inputs: tn.Tensor[]) => tn.Tensor>> = {
@@ -30,7 +31,14 @@ export async function openTenon({ backend, threads }: LibraryOptions): Promise<L
     description: `${backend}${description && ` (${description})`}`,
     async prepare(workload) {
       await tn.use(name); // another library of this process may have chosen another one since
-      return workload.kind === "op" ? opJob(workload) : modelJob(workload);
+      switch (workload.kind) {
+        case "op":
+          return opJob(workload);
+        case "decode":
+          return decodeJob(workload);
+        default:
+          return modelJob(workload);
+      }
     },
   };
 }

@@ -8,6 +8,7 @@ import "npm:@tensorflow/tfjs-backend-wasm@4.22.0";
 import "npm:@tensorflow/tfjs-backend-webgpu@4.22.0";
 import type { OpName, OpWorkload, Workload } from "../workloads.ts";
 import { type Job, type Library, type LibraryOptions, opInputs } from "./library.ts";
+import { decodeJob } from "./tfjs_decode.ts";
 import { gptJob } from "./tfjs_gpt.ts";
 import { cnnJob, dcganJob, lstmJob } from "./tfjs_models.ts";
 
@@ -53,6 +54,8 @@ function jobOf(workload: Workload): Job {
       return lstmJob(workload);
     case "dcgan":
       return dcganJob(workload);
+    case "decode":
+      return decodeJob(workload);
   }
 }
 

@@ -5,7 +5,7 @@
  */
 import * as tf from "npm:@tensorflow/tfjs@4.22.0";
 import type { GptWorkload } from "../workloads.ts";
-import { type Job, modelInputs, stepJob, textBatches } from "./library.ts";
+import { type Job, modelParameters, stepJob, textBatches } from "./library.ts";
 import { type MatMul, opsOf, swap } from "./tfjs_gradients.ts";
 
 type Params = Readonly<Record<string, tf.Variable>>;
@@ -19,8 +19,9 @@ interface Batch {
 /** Training steps with `tf.train.adam`; clipping and decay, which it lacks, around it. */
 export function gptJob(workload: GptWorkload): Job {
   const { vocabSize, learningRate, betas, eps, weightDecay, clip } = workload;
-  const params: Params = Object.fromEntries(
-    modelInputs(workload).map(({ name, data, shape }) => [name, tf.variable(tf.tensor(data, [...shape]), true, name)]),
+  const params: Params = modelParameters(
+    workload,
+    ({ data, shape }, name) => tf.variable(tf.tensor(data, [...shape]), true, name),
   );
   const oneHot = (ids: Int32Array) =>
     tf.tidy(() => tf.cast(tf.oneHot(tf.tensor1d(ids, "int32"), vocabSize), "float32") as tf.Tensor2D);

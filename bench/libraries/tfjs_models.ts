@@ -13,7 +13,7 @@ import {
   imageBatches,
   type Input,
   type Job,
-  modelInputs,
+  modelParameters,
   stepJob,
   textBatches,
 } from "./library.ts";
@@ -32,11 +32,10 @@ const oneHotOf = ({ data }: Input<Int32Array>, depth: number): tf.Tensor2D =>
 
 /** Parameters as variables; `arrange` says how each lies. */
 function variables(workload: ModelWorkload, arrange: (value: tf.Tensor, name: string) => tf.Tensor): Params {
-  const entries = modelInputs(workload).map((input) => {
-    const value = tf.tidy(() => arrange(tensorOf(input), input.name));
-    return [input.name, tf.variable(value, true, input.name)];
+  return modelParameters(workload, (input, name) => {
+    const value = tf.tidy(() => arrange(tensorOf(input), name));
+    return tf.variable(value, true, name);
   });
-  return Object.fromEntries(entries);
 }
 
 /** Features of an image, `[..., C·H·W, ...]` in the order of NCHW, in the order of NHWC. */

@@ -25,7 +25,9 @@ def integers(shape, seed, below):
 
 
 def sample(values):
-    return values[:: max(1, math.ceil(len(values) / 499))].tolist()
+    """At most 499 of a list or a vector."""
+    values = values[:: max(1, math.ceil(len(values) / 499))]
+    return values if isinstance(values, list) else values.tolist()
 
 
 def parameters(work):
@@ -37,28 +39,28 @@ def parameters(work):
 
 
 def batches(work, make):
-    """Of each batch, what `make` makes of two seeds."""
-    return [make(1000 + 2 * i, 1001 + 2 * i) for i in range(work["batches"])]
+    """Of each batch, what `make` makes of two seeds; as a function of the step's number."""
+    made = [make(1000 + 2 * i, 1001 + 2 * i) for i in range(work["batches"])]
+    return lambda number: made[number % len(made)]
 
 
 def since(start):
     return (time.perf_counter() - start) * 1e3
 
 
-def step_job(step, batches):
-    """How a training step is compared and run; `step(batch, number)` gives its losses."""
+def step_job(step):
+    """How a step is compared and run; `step(number)` gives numbers."""
     count = 0
 
     def run():
         nonlocal count
-        losses = step(batches[count % len(batches)], count)
         count += 1
-        return losses
+        return step(count - 1)
 
     def values():
         start = time.perf_counter()
-        losses = run()
+        found = run()
         first = since(start)
-        return {"values": losses + run() + run(), "first": first}
+        return {"values": sample(found + run() + run()), "first": first}
 
     return values, run
