@@ -11,7 +11,9 @@
  *
  * @module
  */
+import { ArgumentError } from "../core/errors.ts";
 import { scope } from "../core/scope.ts";
+import { show } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { add, batchNorm, type BatchStatistics, batchStatistics, mul, ones, zeros } from "../ops/mod.ts";
 
@@ -42,6 +44,7 @@ export function initStatistics(channels: number): BatchStatistics {
  * Normalizes `x`, `[B, C, H, W]`, by its batch where `training`, by the running averages otherwise.
  *
  * @returns The normalized values, and the running averages that replace `running`.
+ * @throws {ArgumentError} If a channel has a single value in training: nothing could be said of its spread.
  * @see https://arxiv.org/abs/1502.03167
  */
 export function trackBatchNorm(
@@ -50,9 +53,12 @@ export function trackBatchNorm(
   { running, training }: { readonly running: BatchStatistics; readonly training: boolean },
 ): [y: Tensor, running: BatchStatistics] {
   if (!training) return [batchNorm(x, params, { statistics: running }), running];
+  const count = x.size / x.shape[1]; // values of a channel
+  if (count < 2) {
+    throw new ArgumentError(`Cannot normalize a batch ${show(x.shape)} in training: a channel needs at least 2 values`);
+  }
   return scope(() => {
     const { mean, variance } = batchStatistics(x);
-    const count = x.size / x.shape[1];
     const towards = (from: Tensor, to: Tensor, by = MOMENTUM) => add(mul(from, 1 - MOMENTUM), mul(to, by));
     return [batchNorm(x, params), {
       mean: towards(running.mean, mean),

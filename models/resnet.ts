@@ -217,7 +217,7 @@ export function parameterCount(config: ResnetConfig): number {
 export function init(key: Key, config: ResnetConfig): Resnet {
   const { stem, stages, features } = planOf(config), { classes } = config;
   return scope(() => {
-    const keys = split(key, 3 + stages.flat().length * 4), next = () => keys.pop()!;
+    const keys = split(key, 3 + 4 * stages.flat().length), next = () => keys.pop()!; // a block has four units at most
     const unit = (plan: UnitPlan) => initUnit(next(), plan);
     const bound = 1 / Math.sqrt(features), evenly = { min: -bound, max: bound };
     const params: ResnetParams = {

@@ -120,4 +120,14 @@ Deno.test("mistakes are named", () => {
     tn.ArgumentError,
     "Cannot make a CNN with dropout 1: it must be in [0, 1)",
   );
+  const config: cnn.CnnConfig = {
+    input: { channels: 1, height: 2, width: 2 },
+    blocks: [{ channels: 3, kernel: 2, padding: 0, norm: "batch" }],
+    classes: 2,
+  };
+  assertThrows(
+    () => cnn.applyTraining(cnn.init(tn.key(0), config), tn.ones([1, 1, 2, 2]), config),
+    tn.ArgumentError,
+    "Cannot normalize a batch [1,3,1,1] in training: a channel needs at least 2 values",
+  );
 });
