@@ -7,6 +7,7 @@ import * as tn from "../../mod.ts";
 import * as cnn from "../../models/cnn.ts";
 import * as gan from "../../models/gan.ts";
 import * as gpt from "../../models/gpt.ts";
+import * as lstm from "../../models/lstm.ts";
 import type { CnnWorkload, DcganWorkload, LstmWorkload } from "../models.ts";
 import type { GptWorkload, ModelWorkload } from "../workloads.ts";
 import {
@@ -144,50 +145,44 @@ function cnnJob(workload: CnnWorkload): Job {
   return trainingJob(workload, update, start, (i) => ({ ...batches[i % batches.length], drops: i >= COMPARED }));
 }
 
-interface LstmParams {
-  readonly layers: readonly tn.RecurrentParams[];
-  readonly out: tn.LinearParams;
+interface LstmTraining extends Learner<lstm.TokenParams> {
+  /** What is carried to the next batch. */
+  readonly carried: lstm.LstmState;
 }
 
-interface LstmTraining extends Learner<LstmParams> {
-  /** What each layer carries to the next batch. */
-  readonly carried: readonly tn.LstmState[];
-}
-
-interface LstmBatch {
-  readonly tokens: tn.Tensor; // [T, B]
-  readonly targets: tn.Tensor; // [T, B]
-}
+type LstmBatch = Pick<lstm.TokenBatch, "tokens" | "targets">;
 
 function lstmJob(workload: LstmWorkload): Job {
   const { learningRate, decay, eps, clip, layers, batch: B, units: H, vocabSize } = workload;
+  const config: lstm.TokenConfig = { vocabSize, hidden: H, layers };
   const optimizer = tn.chain(tn.clipByGlobalNorm(clip), tn.rmsprop({ learningRate, decay, eps }));
-  const read = modelParameters(workload, tensorOf), batches = upload(textBatches(workload));
-  const params: LstmParams = {
-    layers: Array.from({ length: layers }, (_, i) => ({
-      input: tn.transpose(read[`layers.${i}.input`]),
-      hidden: tn.transpose(read[`layers.${i}.hidden`]),
-      bias: read[`layers.${i}.bias`],
-      hiddenBias: read[`layers.${i}.hiddenBias`],
-    })),
-    out: { weight: read["out.weight"], bias: read["out.bias"] },
-  };
-  const lossOf = (params: LstmParams, { tokens, targets }: LstmBatch, carried: readonly tn.LstmState[]) => {
-    let x = tn.oneHot(tokens, vocabSize); // [T, B, V]
-    const next = params.layers.map((layer, i) => {
-      const [outputs, state] = tn.lstm(x, layer, { state: carried[i] }); // [T, B, H]
-      x = outputs;
-      return state;
-    });
-    return [tn.crossEntropy(tn.linear(x, params.out), targets), next] as const;
-  };
+  const params = lstmParams(workload);
+  const batches: LstmBatch[] = textBatches(workload).map(({ tokens, targets }) => ({
+    tokens: tn.transpose(tensorOf(tokens)), // [B, T]
+    targets: tn.transpose(tensorOf(targets)),
+  }));
   const update: Update<LstmTraining, LstmBatch> = ({ carried, ...learner }, batch) => {
-    const [[loss, next], grads] = tn.valueAndGrad(lossOf, { hasAux: true })(learner.params, batch, carried);
+    const lossAndState = tn.valueAndGrad(lstm.lossAndState, { hasAux: true });
+    const [[loss, next], grads] = lossAndState(learner.params, { ...batch, state: carried }, config);
     return [[loss], { ...learn(optimizer, grads, learner), carried: next }];
   };
-  const carried = params.layers.map(() => ({ hidden: tn.zeros([B, H]), cell: tn.zeros([B, H]) }));
+  const carried = { hidden: tn.zeros([layers, B, H]), cell: tn.zeros([layers, B, H]) };
   const start = { params, state: optimizer.init(params), carried };
   return trainingJob(workload, update, start, (i) => batches[i % batches.length]);
+}
+
+function lstmParams(workload: LstmWorkload): lstm.TokenParams {
+  const read = modelParameters(workload, tensorOf);
+  const layers = Array.from({ length: workload.layers }, (_, i) => [
+    [`weight_ih_l${i}`, read[`layers.${i}.input`]],
+    [`weight_hh_l${i}`, read[`layers.${i}.hidden`]],
+    [`bias_ih_l${i}`, read[`layers.${i}.bias`]],
+    [`bias_hh_l${i}`, read[`layers.${i}.hiddenBias`]],
+  ]);
+  return {
+    layers: Object.fromEntries(layers.flat()),
+    head: { weight: read["out.weight"], bias: read["out.bias"] },
+  };
 }
 
 interface DcganTraining {
