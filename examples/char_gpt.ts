@@ -144,8 +144,11 @@ async function train(
 
   const step = tn.compile(({ params, state, key }: Training, batch: Batch) => {
     const [nextKey, stepKey] = tn.split(key);
-    const differentiate = flags.half ? tn.scaledValueAndGrad(gpt.loss, state) : tn.valueAndGrad(gpt.loss);
-    const [loss, grads] = differentiate(params, { ...batch, key: stepKey }, config);
+    const differentiate = (loss: typeof gpt.loss) => tn.accumulate(loss, { steps: flags.accumulate });
+    const valueAndGrad = flags.half
+      ? tn.scaledValueAndGrad(gpt.loss, state, { differentiate })
+      : differentiate(gpt.loss);
+    const [loss, grads] = valueAndGrad(params, { ...batch, key: stepKey }, config);
     const [nextParams, nextState] = optimizer.update(grads, state, params);
     return [loss, { params: nextParams, state: nextState, key: nextKey } as Training] as const;
   }, { donate: [0] });

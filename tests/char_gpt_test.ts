@@ -68,7 +68,7 @@ Deno.test("the same seed gives the same losses, another seed others", async () =
 Deno.test("a Llama learns in half precision, and writes", async () => {
   await using llama = await run([
     ...["--data", "FOLDER/rhyme.txt", "--out", "FOLDER/out", ...TINY],
-    ...["--model", "llama", "--half", "--top-p", "0.9"],
+    ...["--model", "llama", "--half", "--accumulate", "2", "--top-p", "0.9"],
   ]);
   assertEquals(llama.code, 0, llama.text);
   assertStringIncludes(llama.text, "Llama of ");

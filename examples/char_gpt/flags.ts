@@ -12,6 +12,7 @@ const FLAGS = {
   ...commonFlags("NAME-OF-TEXT"),
   steps: whole(2000, "training steps"),
   batch: whole(12, "windows of text in a step"),
+  accumulate: whole(1, "parts of a batch that are computed one after the other, to save memory"),
   context: whole(64, "characters in a window"),
   model: choice(["gpt2", "llama"], "what its blocks are like"),
   layers: whole(4, "transformer blocks"),
