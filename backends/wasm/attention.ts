@@ -12,6 +12,7 @@ import { backwardKernel } from "./attention_backward.ts";
 import { ALL_SEEN, type MaskShape, ROW_PADDING } from "./attention_block.ts";
 import { forwardKernel } from "./attention_forward.ts";
 import { queryKernel } from "./attention_query.ts";
+import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { type Arg, type Call, chunkOf, floatWord, type Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { SCRATCH_BYTES } from "./machine.ts";
@@ -57,7 +58,6 @@ const STEP: Blocks = { queries: TILE_ROWS, keys: TILE_COLUMNS };
 const FEW_QUERIES = 3;
 /** Fewest queries or keys of a block that is made smaller only to have more items to share. */
 const SMALLEST_SHARED = 32;
-const ENOUGH_ITEMS = 8;
 /** What a thread does in a nanosecond, the exponentials included. */
 const OPERATIONS = 25;
 /** Products a nanosecond of a query by itself. */
@@ -65,10 +65,6 @@ const QUERY_OPERATIONS = 4;
 /** What packing may write, or a vector read, past the end of a part, in floats. */
 const SLACK = 32;
 
-const roundUp = (n: number, step: number) => Math.ceil(n / step) * step;
-/** The largest of equal pieces of n that are no longer than `most`, rounded up to `step`. */
-const even = (n: number, most: number, step: number) =>
-  n === 0 ? step : roundUp(Math.ceil(n / Math.ceil(n / most)), step);
 const panels = (n: number) => roundUp(n, TILE_COLUMNS);
 
 /** `(q, k, v, mask?) -> (y, logSum)`. */

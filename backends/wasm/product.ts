@@ -15,6 +15,7 @@
  * @module
  */
 import type { Func, Local } from "./assembler.ts";
+import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { argsFor, keyOf } from "./region.ts";
 import type { RegionShape } from "./region_shape.ts";
@@ -80,7 +81,6 @@ export interface Epilogue {
 
 /** Work of one item, in floating point operations, that is not split further. */
 const SMALLEST_ITEM = 1_000_000;
-const ENOUGH_ITEMS = 8;
 /** What a thread does in a nanosecond. */
 const OPERATIONS = 30;
 
@@ -89,10 +89,6 @@ interface Blocks {
   readonly columns: number;
   readonly depth: number;
 }
-
-const roundUp = (n: number, step: number) => Math.ceil(n / step) * step;
-/** The largest of equal pieces of n that are no longer than `most`, rounded up to `step`. */
-const even = (n: number, most: number, step: number) => roundUp(Math.ceil(n / Math.ceil(n / most)), step);
 
 /** Block sizes: as large as the caches like, then smaller until there are enough items to share. */
 function blocksOf({ rows, columns, depth, batch, repeat }: Product): Blocks {

@@ -13,6 +13,7 @@
  * @module
  */
 import { size } from "../../core/shape.ts";
+import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { epilogueOf, withSeparateEpilogue } from "./epilogue.ts";
 import { type Arg, type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { SCRATCH_BYTES } from "./machine.ts";
@@ -23,7 +24,7 @@ import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import { OUTPUTS, POSITIONS } from "./winograd.ts";
 import { ConvWriter } from "./winograd_conv_code.ts";
 import { type Filters, transformFilters } from "./winograd_filters.ts";
-import { APART, ENOUGH_ITEMS, even, roundUp, tilesOf } from "./winograd_products.ts";
+import { APART, tilesOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
 
 type Pair = readonly [number, number];

@@ -13,6 +13,7 @@
  * @module
  */
 import { size } from "../../core/shape.ts";
+import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { withSeparateEpilogue } from "./epilogue.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
@@ -21,7 +22,7 @@ import { f32x4, v128 } from "./simd.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import { both, filterGradTransform, PIXELS, POSITIONS, TAPS } from "./winograd.ts";
 import { ARGS, ShareWriter } from "./winograd_filter_grad_code.ts";
-import { APART, ENOUGH_ITEMS, even, roundUp, tilesOf } from "./winograd_products.ts";
+import { APART, tilesOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
 
 type Pair = readonly [number, number];

@@ -15,17 +15,10 @@ type Int = Local<"i32">;
 
 /** Added to the bytes between positions, lest they all meet in the same set of the cache. */
 export const APART = 64;
-/** Work items that are enough to share. */
-export const ENOUGH_ITEMS = 8;
 /** With fewer channels or filters, the products' loops are too short. */
 const FEWEST_PLANES = 8;
 /** What transforming one tile of a plane, and one filter, takes, in multiplications of a product. */
 const TILE_COST = 200, FILTER_COST = 300;
-
-export const roundUp = (n: number, step: number): number => Math.ceil(n / step) * step;
-/** The largest of equal pieces of n that are no longer than `most`, rounded up to `step`. */
-export const even = (n: number, most: number, step: number): number =>
-  roundUp(Math.ceil(n / Math.ceil(n / most)), step);
 
 /** How many tiles cover a plane, down and across. */
 export function tilesOf(places: readonly [number, number]): readonly [number, number] {
