@@ -20,7 +20,7 @@ Deno.test("a terminal gets one line that is rewritten, fitted to its width", () 
   progress.update(6, { loss: 2.4 }); // too soon
   assert(output.text.startsWith("\r\x1b[2K") && !output.text.includes("\n"));
   assertStringIncludes(output.text, "step  5/10  loss 2.5000");
-  assertStringIncludes(output.text, "━".repeat(10) + "\x1b[2m" + "━".repeat(10));
+  assertStringIncludes(output.text, "━".repeat(10) + "\x1b[2m" + "─".repeat(10));
   assert(!output.text.includes("2.4000"));
 
   const narrow = recorder(true, 20);

@@ -2,7 +2,7 @@
  * What a training shows while it runs: a line that is rewritten on a terminal, plain rows anywhere else.
  *
  * ```text
- *  ━━━━━━━━━━━━━━━━━━━━ step  250/1000  loss 2.1034  14.2 steps/s  53s left
+ *  ━━━━━─────────────── step  250/1000  loss 2.1034  14.2 steps/s  53s left
  * ```
  *
  * Nothing here asks for Deno before it is used: in a browser the console takes the rows.
@@ -152,7 +152,7 @@ export function createScreen(output: Output = standardOutput()): Screen {
           shown = now;
           const line = describe(done, figures, seconds(), options), width = output.columns?.() || 80;
           const filled = Math.floor(BAR * Math.min(1, done / total));
-          const bar = "━".repeat(filled) + dim("━".repeat(BAR - filled));
+          const bar = "━".repeat(filled) + dim("─".repeat(BAR - filled));
           const fits = line.length + BAR + 5 < width;
           output.write(`${CLEAR_LINE}  ${fits ? `${bar} ${line}` : line.slice(0, width - 3)}`);
         },
