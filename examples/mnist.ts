@@ -49,7 +49,7 @@ export const main: Main = example(COMMAND, async ({ flags, screen, interrupt }) 
   await chooseBackend(flags, screen);
   const network = NETWORKS[flags.model];
   screen.fact("model", `${network.about}, ${thousands(network.parameterCount)} parameters`);
-  const folder = await makeFolder(flags, "mnist");
+  const folder = await makeFolder(flags, network.name === "cnn" ? "mnist" : `mnist-${network.name}`);
   const path = (name: string) => join(folder, name);
 
   const { model, read, history } = await trainAndTest(network, { training, test }, flags, { screen, interrupt });
@@ -138,8 +138,9 @@ async function reportMistakes(
 
   const title = `${right} of ${all} digits are read right`;
   await writeFile(path("confusion.svg"), matrixChart({ title, x: "read as", y: "written", values: counts }));
-  const shown = wrong.slice(0, SHOWN);
-  const part = shown.length < wrong.length ? `${shown.length} of ${thousands(wrong.length)}` : `${wrong.length}`;
+  const count = Math.min(SHOWN, wrong.length);
+  const shown = Array.from({ length: count }, (_, i) => wrong[Math.floor((i * wrong.length) / count)]); // of all digits
+  const part = count < wrong.length ? `${count} of ${thousands(wrong.length)}` : `${count}`;
   const sheet = labelledSheet(take(test, shown).images, {
     title: `${part} mistakes: written → read`,
     labels: shown.map((i) => `${labels[i]} → ${read[i]}`),
