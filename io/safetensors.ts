@@ -128,6 +128,7 @@ export async function writeSafetensors(path: string | URL, tree: unknown, option
     try {
       await writeAll(file, header);
       for (const value of tensors) await writeAll(file, await encodeData(value));
+      await file.syncData(); // before the new name can be seen
     } finally {
       file.close();
     }
