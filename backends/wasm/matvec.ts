@@ -43,7 +43,7 @@ export const FEWEST_COLUMNS = 32;
 /** Most columns of a block: their sums stay in the first-level cache. */
 const BLOCK = 4096;
 /** Least elements of B in a piece of the inner axis, and most pieces. */
-const PIECE = 1 << 16, MOST_PIECES = 8;
+const PIECE = 1 << 16, MOST_PIECES = 16;
 /** Rows of B at a time, for one row of A and for more. */
 const STREAMS = 8, SHARED_STREAMS = 4;
 /** Columns at a time. */
