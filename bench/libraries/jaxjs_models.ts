@@ -3,17 +3,7 @@
  *
  * @module
  */
-import {
-  type Array as JaxArray,
-  jit,
-  lax,
-  nn,
-  numpy as np,
-  random,
-  tree,
-  valueAndGrad,
-  vjp,
-} from "npm:@jax-js/jax@0.1.25";
+import { type Array as JaxArray, jit, nn, numpy as np, random, tree, valueAndGrad, vjp } from "npm:@jax-js/jax@0.1.25";
 import type { CnnWorkload, DcganWorkload, LstmWorkload } from "../models.ts";
 import type { GptWorkload, ModelWorkload } from "../workloads.ts";
 import {
@@ -27,6 +17,7 @@ import {
   type Params,
   rmsprop,
 } from "./jaxjs_optimizers.ts";
+import { channelsFirst, conv, doublingConv, halvingConv } from "./jaxjs_conv.ts";
 import {
   COMPARED,
   ganBatches,
@@ -138,15 +129,16 @@ function cnnLoss(
   labels: JaxArray,
   keys: readonly JaxArray[] | null,
 ): JaxArray {
-  const conv = (x: JaxArray, name: string) =>
-    lax.conv(x, params[`${name}.weight`], [1, 1], "VALID").add(params[`${name}.bias`].reshape([1, -1, 1, 1]));
+  const layer = (x: JaxArray, name: string) =>
+    nn.relu(conv(x, params[`${name}.weight`]).add(params[`${name}.bias`].reshape([-1, 1, 1, 1])));
   const linear = (x: JaxArray, name: string) => np.matmul(x, params[`${name}.weight`]).add(params[`${name}.bias`]);
   const drop = (x: JaxArray, i: number) =>
     keys ? np.where(random.bernoulli(keys[i], 1 - dropout[i], x.shape), x.div(1 - dropout[i]), 0) : x;
-  let x = nn.relu(conv(nn.relu(conv(images, "conv1")), "conv2")); // [B, 64, 24, 24]
-  x = lax.reduceWindow(x, (window) => np.max(window), [2, 2], [2, 2]); // [B, 64, 12, 12]
-  x = drop(nn.relu(linear(drop(x.reshape([batch, -1]), 0), "dense1")), 1); // [B, 128]
-  return crossEntropy(linear(x, "dense2"), labels);
+  const x = layer(layer(channelsFirst(images), "conv1"), "conv2"); // [64, B, 24, 24]
+  const pooled = np.max(x.reshape([64, batch, 12, 2, 12, 2]), [3, 5]); // [64, B, 12, 12]
+  const flat = channelsFirst(pooled).reshape([batch, -1]); // [B, 64·12·12]
+  const features = drop(nn.relu(linear(drop(flat, 0), "dense1")), 1); // [B, 128]
+  return crossEntropy(linear(features, "dense2"), labels);
 }
 
 function lstmJob(workload: LstmWorkload): Job {
@@ -212,7 +204,7 @@ function dcganJob(workload: DcganWorkload): Job {
       ];
       const scalars = () => [scales.ref.slice(0), scales.ref.slice(1)];
       const lossOf = (params: Params) =>
-        cost(discriminate(workload, tree.ref(params), real), true)
+        cost(discriminate(workload, tree.ref(params), channelsFirst(real)), true)
           .add(cost(discriminate(workload, params, fake.ref), false));
       const [lossD, gradsD] = valueAndGrad(lossOf)(tree.ref(discriminator.params)) as [JaxArray, Params];
       const nextD = learn(rule, gradsD, discriminator, scalars());
@@ -241,31 +233,31 @@ function cost(logits: JaxArray, isReal: boolean): JaxArray {
   return np.mean(nn.softplus(isReal ? logits.neg() : logits));
 }
 
-/** Normalized by the batch, `[B, C, S, S]`. */
+/** Normalized by the batch, `[C, B, S, S]`. */
 function batchNorm(x: JaxArray, params: Params, name: string): JaxArray {
-  const view = [1, -1, 1, 1],
+  const view = [-1, 1, 1, 1],
     scale = params[`${name}.scale`].reshape(view),
     shift = params[`${name}.shift`].reshape(view);
-  return nn.standardize(x, [0, 2, 3], { epsilon: 1e-5 }).mul(scale).add(shift);
+  return nn.standardize(x, [1, 2, 3], { epsilon: 1e-5 }).mul(scale).add(shift);
 }
 
 function generate({ batch, size, channels }: DcganWorkload, params: Params, latent: JaxArray): JaxArray {
   const side = size / 2 ** channels.length;
-  let x = np.matmul(latent, params["generator.project"]).reshape([batch, -1, side, side]);
+  let x = channelsFirst(np.matmul(latent, params["generator.project"]).reshape([batch, -1, side, side]));
   for (const i of channels.keys()) {
-    const active = nn.relu(batchNorm(x, params, `generator.${i}`)), up = params[`generator.${i}.up`];
-    x = lax.convTranspose(active, up, [2, 2], [[1, 1], [1, 1]], { transposeKernel: true });
+    x = doublingConv(nn.relu(batchNorm(x, params, `generator.${i}`)), params[`generator.${i}.up`]);
   }
-  return np.tanh(x.add(params["generator.bias"]));
+  return np.tanh(x.add(params["generator.bias"])); // [1, B, S, S]
 }
 
 function discriminate({ batch, channels, slope }: DcganWorkload, params: Params, images: JaxArray): JaxArray {
   let x = images;
   for (const i of channels.keys()) {
     const name = `discriminator.${i}`;
-    x = lax.convGeneralDilated(x, params[`${name}.down`], [2, 2], [[1, 1], [1, 1]]);
-    x = i === 0 ? x.add(params[`${name}.bias`].reshape([1, -1, 1, 1])) : batchNorm(x, params, name);
+    x = halvingConv(x, params[`${name}.down`]);
+    x = i === 0 ? x.add(params[`${name}.bias`].reshape([-1, 1, 1, 1])) : batchNorm(x, params, name);
     x = nn.leakyRelu(x, slope);
   }
-  return np.matmul(x.reshape([batch, -1]), params["discriminator.score"]).add(params["discriminator.scoreBias"]);
+  const features = channelsFirst(x).reshape([batch, -1]);
+  return np.matmul(features, params["discriminator.score"]).add(params["discriminator.scoreBias"]);
 }
