@@ -9,8 +9,9 @@ import type { Tensor } from "../../core/tensor.ts";
 import * as tree from "../../core/tree.ts";
 import { expandDims, type Key, slice, split, squeeze, tensor } from "../../ops/mod.ts";
 import type { GenerateOptions } from "../generate.ts";
-import { applyTokens, type LstmState, type TokenConfig, type TokenParams } from "../lstm.ts";
+import type { LstmState } from "../lstm.ts";
 import { type ChoiceOptions, chooseTokens, requireChoice } from "../sampling.ts";
+import { applyTokens, type TokenConfig, type TokenParams } from "./tokens.ts";
 
 /** What a step takes and replaces. */
 interface Writing {
