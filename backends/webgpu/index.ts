@@ -92,6 +92,28 @@ function copyFirst(step: OpStep, context: Context): Kernel[] {
   return lowerMap({ kind: "region", name: `${step.name} copy`, region, inputs: [buffer], outputs: [output] }, context);
 }
 
+/** `y[outer, start + j, inner] = update[outer, j, inner]`; x goes to y first unless it is there already. */
+export function lowerUpdateSlice(step: OpStep, context: Context): Kernel[] {
+  const [x, update, start] = step.inputs;
+  const { axis } = step.attrs as IndexAttrs;
+  const { outer, n, inner } = around(x.shape, axis);
+  const count = update.shape[axis];
+  if (size(x.shape) === 0) return [];
+  const kernels = copyFirst(step, context);
+  if (count === 0) return kernels;
+  const shader = new Shader(step.name, context);
+  const width = widthOf(shader, inner, step, [update]);
+  const { index, groups } = shader.linear((outer * count * inner) / width);
+  const [o, j, i] = coordinatesOf(shader, index, [outer, count, inner], width);
+  const place = shader.let(`${loadIndex(shader, start, "0u", n)} + ${j}`, "place");
+  const source = `(${o} * ${shader.num(count)} + ${j}) * ${shader.num(inner)} + ${i}`;
+  const value = shader.load(context.buffer(update.buffer), update.dtype, source, width);
+  const target = `(${o} * ${shader.num(n)} + ${place}) * ${shader.num(inner)} + ${i}`;
+  shader.add(`if (${place} < ${shader.num(n)}) {`);
+  shader.add(shader.store(context.buffer(step.outputs[0]), update.dtype, target, value, width), "}");
+  return [...kernels, shader.finish(groups)];
+}
+
 /** Kernels that add `updates` to a copy of `x`, a chunk of the axis each; `emit` writes one invocation's work. */
 function addInChunks(
   step: OpStep,

@@ -7,7 +7,7 @@ import type { OpStep } from "../../core/program.ts";
 import { lowerAttention, lowerAttentionGrad } from "./attention.ts";
 import { lowerConv } from "./conv.ts";
 import { lowerConvFilterGrad } from "./conv_filter.ts";
-import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd } from "./index.ts";
+import { lowerGather, lowerGatherElements, lowerIndexAdd, lowerScatterAdd, lowerUpdateSlice } from "./index.ts";
 import { lowerMatmul } from "./matmul.ts";
 import { lowerMaxPool, lowerMaxPoolIndices, lowerSumPool, lowerSumPoolGrad } from "./pool.ts";
 import { lowerArgmax, lowerArgmin, lowerCumulativeSum } from "./reduce.ts";
@@ -31,6 +31,7 @@ export const OPS: Readonly<Record<string, Lowering>> = {
   gatherElements: lowerGatherElements,
   scatterAdd: lowerScatterAdd,
   indexAdd: lowerIndexAdd,
+  updateSlice: lowerUpdateSlice,
   argmax: lowerArgmax,
   argmin: lowerArgmin,
   cumulativeSum: lowerCumulativeSum,
