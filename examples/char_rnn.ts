@@ -188,7 +188,7 @@ function chart(losses: readonly number[], validations: readonly [number, number]
     y: "nats a character",
     series: [
       { name: "training", points: smooth(losses).map((loss, i) => [i + 1, loss]) },
-      { name: "validation", points: validations, symbols: true },
+      { name: "validation", points: validations.slice(1), symbols: true },
     ],
   });
 }

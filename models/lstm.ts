@@ -79,8 +79,8 @@ export interface LstmConfig {
   readonly dropout?: number;
 }
 
-/** Where a layer's weights come from, and what PyTorch calls it: the number of the layer, and its direction. */
-type Place = `l${number}` | `l${number}_reverse`;
+/** What PyTorch calls a layer in one direction; the names of its weights end so. */
+export type LayerName = `l${number}` | `l${number}_reverse`;
 
 /**
  * Weights by PyTorch's names: `weight_ih_l0`, `weight_hh_l0`, `bias_ih_l0`, `bias_hh_l0`, then `..._l0_reverse`, then
@@ -88,13 +88,13 @@ type Place = `l${number}` | `l${number}_reverse`;
  */
 export interface LstmParams {
   /** `[G·H, I]`, `[G·H, D·H]` from the second layer on: from the input to the gates. */
-  readonly [input: `weight_ih_${Place}`]: Tensor;
+  readonly [input: `weight_ih_${LayerName}`]: Tensor;
   /** `[G·H, H]`: from the last hidden state to the gates. */
-  readonly [hidden: `weight_hh_${Place}`]: Tensor;
+  readonly [hidden: `weight_hh_${LayerName}`]: Tensor;
   /** `[G·H]`, added to the input's part. */
-  readonly [bias: `bias_ih_${Place}`]: Tensor;
+  readonly [bias: `bias_ih_${LayerName}`]: Tensor;
   /** `[G·H]`, added to the hidden part; a GRU multiplies it by the reset gate. */
-  readonly [bias: `bias_hh_${Place}`]: Tensor;
+  readonly [bias: `bias_hh_${LayerName}`]: Tensor;
 }
 
 /** What is handed from step to step: `[L·D, B, H]`, each layer's directions one after the other, as PyTorch's. */
@@ -118,10 +118,10 @@ export interface ApplyOptions {
 const GATES = { lstm: 4, gru: 3, rnn: 1 } as const;
 
 /** The places of a model's weights, layer by layer. */
-function placesOf({ layers = 1, bidirectional = false }: LstmConfig): Place[][] {
+function placesOf({ layers = 1, bidirectional = false }: LstmConfig): LayerName[][] {
   return Array.from(
     { length: layers },
-    (_, layer): Place[] => [`l${layer}`, ...(bidirectional ? [`l${layer}_reverse` as const] : [])],
+    (_, layer): LayerName[] => [`l${layer}`, ...(bidirectional ? [`l${layer}_reverse` as const] : [])],
   );
 }
 
@@ -246,7 +246,7 @@ function states({ hidden, cell }: LstmState, config: LstmConfig): OneState[] {
 }
 
 /** Weights as the ops take them, inputs first; the transposes are views that products read in place. */
-function weightsAt(params: LstmParams, place: Place): RecurrentParams {
+function weightsAt(params: LstmParams, place: LayerName): RecurrentParams {
   const bias = params[`bias_ih_${place}`], hiddenBias = params[`bias_hh_${place}`];
   return {
     input: transpose(params[`weight_ih_${place}`]), // [I, G·H]
