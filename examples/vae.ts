@@ -74,7 +74,7 @@ async function trainAndDraw(run: VaeRun, data: Data): Promise<string[]> {
   const folder = await makeFolder(flags, "vae");
 
   const growth = pictures.watch(config, tn.key(flags.seed + 1));
-  const job = { config, ...data, flags, epochs: flags.epochs, screen, interrupt, onEpoch: growth.add };
+  const job = { config, ...data, flags, epochs: flags.epochs, screen, interrupt, onMilestone: growth.add };
   const { params, figures, history } = await train(job);
   const model = { params, config };
   await saveModel(join(folder, "model.safetensors"), model);

@@ -28,8 +28,8 @@ export interface Job {
   readonly epochs: number;
   readonly screen: Screen;
   readonly interrupt: AbortSignal;
-  /** Called before the first epoch and after each. */
-  readonly onEpoch?: (params: vae.VaeParams) => Promise<void>;
+  /** Called before the first step, after 8, 16, 32, ... steps, and after the last. */
+  readonly onMilestone?: (params: vae.VaeParams) => Promise<void>;
 }
 
 /** Means over the test images, in nats. */
@@ -107,9 +107,14 @@ function makeStep({ config, flags: { learningRate: peak, binarize: how } }: Job,
   return { optimizer, step };
 }
 
+/** Whether it is 8, 16, 32, ...: most is learned early. */
+function isMilestone(step: number): boolean {
+  return step >= 8 && Number.isInteger(Math.log2(step));
+}
+
 /** Trains a new model. */
 export async function train(job: Job): Promise<{ params: vae.VaeParams; figures: Figures; history: History }> {
-  const { config, training: { images }, flags, epochs, screen, interrupt, onEpoch } = job;
+  const { config, training: { images }, flags, epochs, screen, interrupt, onMilestone } = job;
   const size = Math.min(flags.batch, count({ images }));
   const perEpoch = stepsPerEpoch({ images }, { size, dropLast: true }), steps = epochs * perEpoch;
   const [initKey, key] = tn.split(tn.key(flags.seed));
@@ -123,11 +128,11 @@ export async function train(job: Job): Promise<{ params: vae.VaeParams; figures:
     const figures = await test(training.params);
     tests.push([losses.length, figures.bound]);
     progress.row(losses.length, { loss: loss?.toFixed(2), test: `${figures.bound.toFixed(2)} nats` });
-    await onEpoch?.(training.params);
     return figures;
   };
 
   let figures = await measure();
+  await onMilestone?.(training.params);
   for (let epoch = 0; epoch < epochs && !interrupt.aborted; epoch++) {
     const at = { epoch, step: 0 };
     for await (using batch of batches({ images }, { size, key: flags.seed, at, dropLast: true })) {
@@ -136,11 +141,13 @@ export async function train(job: Job): Promise<{ params: vae.VaeParams; figures:
       losses.push(await loss.item());
       loss.dispose();
       progress.update(losses.length, { loss: losses.at(-1)!.toFixed(2) });
+      if (isMilestone(losses.length)) await onMilestone?.(training.params);
       await breathe();
       if (interrupt.aborted) break;
     }
     const own = losses.slice(epoch * perEpoch);
     figures = await measure(own.reduce((sum, loss) => sum + loss, 0) / own.length);
   }
+  await onMilestone?.(training.params);
   return { params: training.params, figures, history: { losses, tests } };
 }
