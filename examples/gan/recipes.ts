@@ -15,47 +15,53 @@ export type Kind = (typeof KINDS)[number];
 /** A kind, ready to train. */
 export interface Recipe {
   readonly config: GanConfig;
-  /** Of the discriminator, and of the generator; their steps become smaller, and are nothing in the end. */
+  /** Of the discriminator, and of the generator; from half of the training on, their steps become smaller. */
   readonly optimizers: { readonly discriminator: tn.Optimizer; readonly generator: tn.Optimizer };
   /** Updates of the discriminator for one of the generator. */
   readonly turns: number;
+  /** Passes over the digits. */
+  readonly epochs: number;
 }
 
-/** What is chosen on the command line. */
+/** What is known of a training; the rest is the kind's own. */
 export interface RecipeOptions {
-  /** Of the first update; the kind's own by default. */
+  /** Of the first update. */
   readonly learningRate?: number;
-  /** All updates of the discriminator. */
-  readonly updates: number;
+  readonly epochs?: number;
+  /** Updates of the discriminator in an epoch. */
+  readonly perEpoch: number;
 }
 
 /** Digits of 28x28, which begin as 7x7. */
 const DIGITS = { size: 28, latent: 64, channels: [48, 24] } as const;
 
 /** Choices that differ. */
-interface Choices extends Pick<Recipe, "turns"> {
-  readonly config: GanConfig;
+interface Choices extends Pick<Recipe, "config" | "turns" | "epochs"> {
   readonly learningRate: number;
   readonly betas: readonly [number, number];
 }
 
 const CHOICES: Readonly<Record<Kind, Choices>> = {
-  dcgan: { config: DIGITS, learningRate: 5e-4, betas: [0.5, 0.999], turns: 1 },
-  cgan: { config: { ...DIGITS, classes: 10 }, learningRate: 5e-4, betas: [0.5, 0.999], turns: 1 },
-  wgan: { config: { ...DIGITS, objective: "wasserstein" }, learningRate: 5e-4, betas: [0, 0.9], turns: 3 },
+  dcgan: { config: DIGITS, learningRate: 5e-4, betas: [0.5, 0.999], turns: 1, epochs: 4 },
+  cgan: { config: { ...DIGITS, classes: 10 }, learningRate: 5e-4, betas: [0.5, 0.999], turns: 1, epochs: 4 },
+  wgan: { config: { ...DIGITS, objective: "wasserstein" }, learningRate: 1e-3, betas: [0, 0.9], turns: 2, epochs: 3 },
 };
 
 /** The recipe of a kind. */
-export function recipe(kind: Kind, { updates, ...given }: RecipeOptions): Recipe {
-  const { config, betas, turns, learningRate } = CHOICES[kind];
-  const optimizer = (steps: number) =>
-    tn.adam({
-      learningRate: tn.schedules.linear({ from: given.learningRate ?? learningRate, steps: Math.max(1, steps) }),
-      betas,
-    });
+export function recipe(kind: Kind, { perEpoch, ...given }: RecipeOptions): Recipe {
+  const { config, betas, turns, ...own } = CHOICES[kind];
+  const { learningRate = own.learningRate, epochs = own.epochs } = given, updates = epochs * perEpoch;
+  const optimizer = (updates: number) => tn.adam({ learningRate: halfwayDown(learningRate, updates), betas });
   return {
     config,
     optimizers: { discriminator: optimizer(updates), generator: optimizer(Math.floor(updates / turns)) },
     turns,
+    epochs,
   };
+}
+
+/** The rate for half of the updates, then in a straight line to nothing. */
+function halfwayDown(rate: number, updates: number): tn.Schedule {
+  const half = Math.max(1, Math.floor(updates / 2));
+  return tn.schedules.join([tn.schedules.constant(rate), tn.schedules.linear({ from: rate, steps: half })], [half]);
 }
