@@ -96,8 +96,9 @@ export interface LstmState {
 /** The input's part of the gates, `[..., I]` -> `[..., G·H]`; numbers i32 `[...]` stand for one-hot vectors. */
 function fromInput(x: Tensor, { input, bias }: RecurrentParams): Tensor {
   if (x.dtype !== "i32") return linear(x, bias ? { weight: input, bias } : { weight: input });
-  const rows = gather(input, x);
-  return bias ? add(rows, bias) : rows;
+  if (!bias) return gather(input, x);
+  // the bias where there are fewer rows
+  return input.shape[0] < x.size ? gather(add(input, bias), x) : add(gather(input, x), bias);
 }
 
 function fromHidden(hidden: Tensor, params: RecurrentParams): Tensor {
