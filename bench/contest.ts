@@ -90,7 +90,8 @@ async function warmUp(
   if (typeof contestant === "string") return { ...absent, reason: contestant };
   try {
     const { values, first } = await contestant.prepare(workload);
-    const difference = reference ? relativeDifference(values, reference) : 0;
+    const isCompared = reference && workload.tolerance < Infinity;
+    const difference = isCompared ? relativeDifference(values, reference) : 0;
     if (!(difference <= workload.tolerance)) throw new Error(`its result differs by ${difference.toExponential(1)}`);
     const [one] = await contestant.run(1);
     const share = Math.max(1, Math.min(500, Math.round(budget / ROUNDS / one)));

@@ -67,7 +67,9 @@ function waysOf(spec: ContestantSpec): readonly Way[] {
 /** The ways of one library to decode. */
 function waysToDecode(spec: ContestantSpec): readonly Way[] {
   const { title, library } = spec;
-  if (library !== "pytorch") return [{ spec, title, style: "compiled", counts: true }];
+  const plain: Way = { spec, title, style: "compiled", counts: true };
+  if (library === "tenon") return [plain, { spec, title: `${title}, weights summed`, style: "reading", counts: false }];
+  if (library !== "pytorch") return [plain];
   return [
     { spec, title: `${title}, addmv`, style: "addmv", counts: true },
     { spec, title: `${title}, linear`, style: "linear", counts: true },

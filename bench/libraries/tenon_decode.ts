@@ -14,6 +14,7 @@ export function decodeJob(workload: DecodeWorkload): Job {
   const { vocabSize, context, layers, heads, channels } = workload;
   const config: gpt.GptConfig = { vocabSize, context, layers, heads, channels, gelu: "tanh" };
   const params = gptParams(workload);
+  if (workload.style === "reading") return readingJob(params);
   const extend = tn.compile(
     (cache: gpt.GptCache, token: tn.Tensor, params: gpt.GptParams) => gpt.extend(params, token, cache, config),
     { donate: [0] },
@@ -33,6 +34,20 @@ export function decodeJob(workload: DecodeWorkload): Job {
     return sample(values);
   };
   return stepJob(step, () => free([params, cache]));
+}
+
+/** Sums all weights: the least that a token may take. */
+function readingJob(params: gpt.GptParams): Job {
+  const sums = tn.compile((params: gpt.GptParams) =>
+    tn.tree.leaves(params).map((weight) => tn.sum(weight as tn.Tensor))
+  );
+  const step = async () => {
+    const found = sums(params);
+    const values = await Promise.all(found.map((sum) => sum.item()));
+    free(found);
+    return values.map(Number);
+  };
+  return stepJob(step, () => free(params));
 }
 
 function free(tensors: unknown): void {
