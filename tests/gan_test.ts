@@ -229,25 +229,29 @@ Deno.test("mistakes are named", async () => {
   for (const [act, kind, message] of mistakes) assertThrows(act, kind, message);
 });
 
-/** Runs the example on what there is. */
-async function call(args: string, interrupt = new AbortController().signal): Promise<{ code: number; text: string }> {
+/** Runs the example on what there is; interrupted soon after it began to train, if that is asked for. */
+async function call(args: string, { stop = false } = {}): Promise<{ code: number; text: string }> {
+  const interrupt = new AbortController();
   let text = "";
-  const output = { write: (part: string) => text += part, live: false };
-  return { code: await main(args.split(" "), output, interrupt), text };
+  const write = (part: string) => {
+    text += part;
+    if (stop && part.includes("update")) setTimeout(() => interrupt.abort(), 20);
+  };
+  return { code: await main(args.split(" "), { write, live: false }, interrupt.signal), text };
 }
 
 /** Runs the example on made-up digits in a folder of its own, where a judge that knows nothing waits. */
 async function run(
   args: string,
-  interrupt = new AbortController().signal,
+  options = {},
 ): Promise<{ code: number; text: string; folder: string } & AsyncDisposable> {
   const folder = await Deno.makeTempDir();
   await writeDigits(folder);
   await tn.use("wasm");
   const judge = join(folder, "judge.safetensors");
   await saveNetwork(judge, { network: "cnn", model: NETWORKS.cnn.init(tn.key(0)), accuracy: 0.1 });
-  const { code, text } = await call(args.replaceAll("FOLDER", folder), interrupt);
-  return { code, text, folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
+  const result = await call(args.replaceAll("FOLDER", folder), options);
+  return { ...result, folder, [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }) };
 }
 
 const TINY = "--data FOLDER --out FOLDER/out --classifier FOLDER/judge.safetensors --batch 8 --epochs 1 --judged 10";
@@ -285,9 +289,7 @@ Deno.test("the same seed gives the same losses, another seed others", async () =
 });
 
 Deno.test("an interrupt ends the example early and keeps the generator", async () => {
-  const interrupt = new AbortController();
-  setTimeout(() => interrupt.abort(), 50);
-  await using stopped = await run(TINY.replace("--epochs 1", "--epochs 100000"), interrupt.signal);
+  await using stopped = await run(TINY.replace("--epochs 1", "--epochs 100000"), { stop: true });
   assertEquals(stopped.code, 0, stopped.text);
   assertStringIncludes(stopped.text, "stopping");
   assert((await readSafetensors(join(stopped.folder, "out", "generator.safetensors"))).tree);
