@@ -169,3 +169,31 @@ Deno.test("wasm: the heap hands out blocks that do not overlap, and merges what 
   assertThrows(() => heap.alloc(2 ** 33), tn.BackendError, "the limit is 4 GB");
   assertThrows(() => heap.free(12345), tn.BackendError, "no such block");
 });
+
+/** A loop whose calls are shared by threads, in memory that held other numbers before; prints the last carry. */
+const LOOP = `
+  import * as tn from ${JSON.stringify(import.meta.resolve("../mod.ts"))};
+  import { createWasm } from ${JSON.stringify(import.meta.resolve("../backends/wasm/mod.ts"))};
+  tn.registerBackend("wasm", () => createWasm({ threads: 2 }));
+  await tn.use("wasm");
+  const work = tn.ones([700, 700]);
+  for (let i = 0; i < 40; i++) tn.matmul(work, work).dispose(); // enough for the workers to be started
+  tn.scope(() => {
+    for (let size = 8; size < 4000; size += 8) tn.full([size], -1, { dtype: "i32" });
+  });
+  const loop = tn.compile((x) => tn.scan((x, _) => [tn.tanh(tn.matmul(x, x)), null], x, null, { length: 20 })[0]);
+  console.log(await tn.sum(loop(tn.zeros([300, 300]))).item());
+  Deno.exit(0);
+`;
+
+wasm("a loop on several threads ends, whatever was in memory", async () => {
+  const path = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(path, LOOP);
+    const args = ["run", "--quiet", "--no-check", "--allow-all", path], signal = AbortSignal.timeout(60_000);
+    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, signal }).output();
+    assertEquals(new TextDecoder().decode(stdout), "0\n", new TextDecoder().decode(stderr));
+  } finally {
+    await Deno.remove(path);
+  }
+});

@@ -198,7 +198,7 @@ export class WasmProgram implements Executable<number | null> {
   #writeTurn(turn: { loop: number; record: number; first: number }, args: number): number {
     const { words } = this.#machine.heap;
     const { step, moves } = this.#loops.get(turn.loop)!;
-    words.set([TURN, args], turn.record / 4);
+    words.set([TURN, args, 1, 1, 1], turn.record / 4); // one chunk: nobody shares it
     words.set([step.length, step.length, turn.first, moves.length / 2, ...moves], args / 4);
     return args + TURN_BLOCK.moves + 4 * moves.length;
   }
