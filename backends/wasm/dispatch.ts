@@ -119,11 +119,12 @@ function takeChunk(f: Func, advance: Func): void {
     const record = f.let(recordOf(work));
     const begin = f.let(i32.mul(i32.sub(word(record, "chunks"), leftOf(work)), word(record, "chunk")));
     const end = f.let(i32.add(begin, word(record, "chunk")));
-    const total = f.let(word(record, "total"));
+    const total = f.let(word(record, "total")), chunks = f.let(word(record, "chunks"));
     ensureInstalled(f, record);
     invoke(f, record, begin, i32.min_u(end, total));
+    // from here on another thread may end the program, and its records may become something else
     const done = i32.add(i32.atomic_add(address(DONE), 1), 1);
-    f.if(i32.eq(done, word(record, "chunks")), () => f.do(f.module.call(advance, i32.add(record, RECORD.bytes))));
+    f.if(i32.eq(done, chunks), () => f.do(f.module.call(advance, i32.add(record, RECORD.bytes))));
   });
 }
 
