@@ -7,7 +7,7 @@
  * ```
  * The recipe is that of Karpathy's char-rnn (https://github.com/karpathy/char-rnn): two layers of 128 LSTM cells that
  * read one-hot characters, RMSprop, gradients cut to ±5 and back-propagation truncated after 50 characters. His run takes
- * fifty passes at a learning rate of 0.002; this one takes six and begins at 0.005.
+ * fifty passes at a learning rate of 0.002; this one takes five and begins at 0.005.
  *
  * @module
  */
@@ -28,7 +28,7 @@ const FLAGS = {
   cell: choice(["lstm", "gru", "rnn"], "what the layers are made of"),
   layers: whole(2, "layers"),
   hidden: whole(128, "units of a layer"),
-  epochs: whole(6, "passes over the text"),
+  epochs: whole(5, "passes over the text"),
   batch: whole(50, "readers side by side"),
   length: whole(50, "characters that each reads in a step"),
   dropout: number(0, "part of each layer's outputs that is dropped in training", { most: 0.9 }),

@@ -22,7 +22,7 @@ import { type Network, networks } from "./names/models.ts";
 
 const FLAGS = {
   data: text("PATH  a file with a name on each line (8,000 English first names, out of npm)"),
-  epochs: whole(12, "passes over the names, for each network"),
+  epochs: whole(10, "passes over the names, for each network"),
   batch: whole(64, "names in a batch"),
   dropout: number(0.1, "part of the activations that is dropped in training", { most: 0.9 }),
   learningRate: number(4e-3, "at its peak"),

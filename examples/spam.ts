@@ -120,7 +120,9 @@ async function train({ flags, config, training: mails, test, screen, interrupt }
     tn.clipByGlobalNorm(1),
     tn.adam({ learningRate: tn.schedules.oneCycle({ peak: learningRate, steps }) }),
   );
-  const [initKey, key] = tn.split(tn.key(seed)), initial = lstm.initTokens(initKey, config);
+  const [initKey, key] = tn.split(tn.key(seed)), drawn = lstm.initTokens(initKey, config);
+  // small at first, so that a rare word is what was learned of it, not what was drawn
+  const initial = { ...drawn, embedding: tn.mul(drawn.embedding!, 0.1) };
   let training: Training = { params: initial, state: optimizer.init(initial), key };
   const step = makeStep(config, optimizer), progress = screen.progress({ total: steps, interrupt });
   let done = 0, loss = NaN;
