@@ -27,7 +27,7 @@ import { encodeMails, judge, makeStep, type Training, UNKNOWN, weigh } from "./s
 const FLAGS = {
   mail: text("PATH  a mail to judge; as the last argument it needs no flag (standard input, with --from)"),
   from: text("FOLDER  judge with the model saved there"),
-  epochs: whole(8, "passes over the mails"),
+  epochs: whole(6, "passes over the mails"),
   batch: whole(64, "mails in a batch"),
   length: whole(200, "words that are read of a mail", { least: 2 }),
   channels: whole(48, "channels of a word"),
