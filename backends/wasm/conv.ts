@@ -21,11 +21,10 @@ import type { Call } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { winogradConv } from "./winograd_conv.ts";
 import { winogradFilterGrad } from "./winograd_filter_grad.ts";
-import { paysOff } from "./winograd_products.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
 /** What forward and filter gradient read: windows of the input, one for every output place. */
-function inputWindows({ output, kernel }: Sizes, { stride, padding, dilation }: ConvAttrs): Windows {
+export function inputWindows({ output, kernel }: Sizes, { stride, padding, dilation }: ConvAttrs): Windows {
   return {
     places: output,
     kernel,
@@ -44,20 +43,17 @@ export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
   if (size(y.shape) === 0) return [];
   if (filters < THIN) return directConv(call, x.ref, w.ref, sizes, attrs);
   const windows = inputWindows(sizes, attrs);
-  const winograd = paysOff(sizes, sizes.output, attrs) && winogradConv(call, {
-    batch,
+  const { stride } = attrs;
+  const winograd = winogradConv(call, {
+    sizes,
+    windows,
     filters: {
       ref: w.ref,
-      filters,
-      channels,
       filterStride: depth,
       channelStride: size(sizes.kernel),
-      backwards: false,
+      tapStride: [stride[0] * sizes.kernel[1], stride[1]],
     },
     x: x.ref,
-    image: sizes.input,
-    places: sizes.output,
-    start: windows.start,
     y: y.ref,
   });
   if (winograd) return winograd;
@@ -87,11 +83,8 @@ export function lowerConvFilterGrad(call: OpCall, attrs: ConvFilterGradAttrs): C
   const outputs = size(sizes.output);
   if (filters < THIN) return directFilterGrad(call, x.ref, dy.ref, sizes, attrs);
   const windows = inputWindows(sizes, attrs);
-  if (paysOff(sizes, sizes.output, attrs)) {
-    const { input: image, output: places } = sizes;
-    const { start } = windows;
-    return winogradFilterGrad(call, { batch, channels, filters, image, places, start, x: x.ref, dy: dy.ref });
-  }
+  const winograd = winogradFilterGrad(call, { sizes, windows, x: x.ref, dy: dy.ref });
+  if (winograd) return winograd;
   const { calls, plane, ...b } = windowMatrix(planesOf(x.ref, sizes), channels, windows, "taps", call.temporary);
   const product = imageProduct(call, {
     rows: filters,

@@ -21,7 +21,6 @@ import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { lowerRegion } from "./region.ts";
 import { winogradConv } from "./winograd_conv.ts";
-import { paysOff } from "./winograd_products.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
 /** One phase along one axis. */
@@ -59,30 +58,34 @@ function phasesOf(length: number, kernel: number, stride: number, dilation: numb
   });
 }
 
-/** With a stride of 1 it is the convolution of dy with the filters backwards, channels and filters exchanged. */
-function winogradInputGrad(call: OpCall, sizes: Sizes, { padding: [[top], [left]] }: ConvInputGradAttrs) {
-  const { inputs: [dy, w], outputs: [dx] } = call;
-  const { batch, channels, filters, kernel, input, output } = sizes;
-  const taps = size(kernel);
+type Phases = readonly [Phase, Phase];
+
+/** The gradient of one phase by Winograd's algorithm: a convolution of dy, taps backwards, channels for filters. */
+function winogradPhase(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Ref): Call[] | null {
+  const { inputs: [dy, w] } = call;
+  const { channels, filters, output, kernel } = sizes;
+  const [area, rowLength] = [size(kernel), kernel[1]];
+  const last = (y.tap + (y.taps - 1) * y.step) * rowLength + x.tap + (x.taps - 1) * x.step;
+  const windows: Windows = {
+    places: [y.places, x.places],
+    kernel: [y.taps, x.taps],
+    step: [1, 1],
+    spread: [y.spread, x.spread],
+    start: [y.start - (y.taps - 1) * y.spread, x.start - (x.taps - 1) * x.spread],
+  };
   return winogradConv(call, {
-    batch,
+    sizes: { ...sizes, channels: filters, filters: channels, input: output },
+    windows,
     filters: {
-      ref: w.ref,
-      filters: channels,
-      channels: filters,
-      filterStride: taps,
-      channelStride: channels * taps,
-      backwards: true,
+      ref: { ...w.ref, offset: w.ref.offset + 4 * last },
+      filterStride: area,
+      channelStride: channels * area,
+      tapStride: [-y.step * rowLength, -x.step],
     },
     x: dy.ref,
-    image: output,
-    places: input,
-    start: [top - (kernel[0] - 1), left - (kernel[1] - 1)],
-    y: dx.ref,
+    y: to,
   });
 }
-
-type Phases = readonly [Phase, Phase];
 
 /** `dx`. */
 export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Call[] {
@@ -90,12 +93,12 @@ export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Cal
   if (size(dx.shape) === 0) return [];
   const sizes = sizesOf(dx.shape, w.shape, dy.shape, attrs.groups);
   const { stride, dilation, padding } = attrs;
-  const winograd = paysOff(sizes, sizes.input, attrs) && winogradInputGrad(call, sizes, attrs);
-  if (winograd) return winograd;
   const [rows, columns] = [0, 1].map((axis) =>
     phasesOf(sizes.input[axis], sizes.kernel[axis], stride[axis], dilation[axis], padding[axis][0])
   );
   const all = rows.flatMap((y) => columns.map((x): Phases => [y, x]));
+  const winograd = all.length === 1 && winogradPhase(call, sizes, all[0], dx.ref);
+  if (winograd) return winograd;
   return withSeparateEpilogue(call, (plain) => {
     const result = plain.outputs[0].ref;
     if (all.length === 1) return phase(plain, sizes, all[0], result);
@@ -116,8 +119,10 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
   const depth = filters * size(kernel);
   const shape = [batch, groups * channels, ...places];
   if (depth === 0) return fill(call, shape, to);
-  const weights = call.temporary(4 * groups * channels * depth);
   const target: OpCall = { ...call, outputs: [{ shape, dtype: "f32", ref: to }] };
+  const winograd = winogradPhase(target, sizes, phases, to);
+  if (winograd) return winograd;
+  const weights = call.temporary(4 * groups * channels * depth);
   const around = phases.map(({ taps, spread, start }) => (taps - 1) * spread - start);
   if (channels < THIN && around.every((n) => n >= 0)) {
     const swapped = { ...sizes, channels: filters, filters: channels, kernel, input: sizes.output, output: places };

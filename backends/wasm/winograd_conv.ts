@@ -1,18 +1,19 @@
 /**
- * 3x3 convolutions by Winograd's F(4x4, 3x3), block by block in the second-level cache.
+ * Convolutions by Winograd's algorithm, block by block in the second-level cache. `planes` are phases and channels.
  *
  * ```text
- *  once             U [36, filters, channels]      = G g Gᵀ
+ *  once             U [positions, filters, planes] = G g Gᵀ
  *  for each block: some rows of tiles
- *                   V [36, channels, tiles]        = Bᵀ d B, packed as the products' panels
+ *                   V [positions, planes, tiles]   = Bᵀ d B, packed as the products' panels
  *    for each chunk of filters
- *                   M [36, filters, tiles]         = U · V, 36 products
+ *                   M [positions, filters, tiles]  = U · V, a product for each position
  *                   y [filters, places]            = Aᵀ M A, and the epilogue
  * ```
  *
  * @module
  */
 import { size } from "../../core/shape.ts";
+import { planesOf, type Sizes } from "./direct.ts";
 import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { epilogueOf, withSeparateEpilogue } from "./epilogue.ts";
 import { type Arg, type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
@@ -21,24 +22,20 @@ import type { OpCall } from "./op_call.ts";
 import type { Epilogue } from "./product.ts";
 import { argsFor, keyOf } from "./region.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import { OUTPUTS, POSITIONS } from "./winograd.ts";
+import type { Windows } from "./windows.ts";
+import { OUTPUTS, type Scheme } from "./winograd.ts";
 import { ConvWriter } from "./winograd_conv_code.ts";
 import { type Filters, transformFilters } from "./winograd_filters.ts";
-import { APART, tilesOf } from "./winograd_products.ts";
+import { phasesOf, tilesOf } from "./winograd_image.ts";
+import { APART, schemeOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
 
-type Pair = readonly [number, number];
-
-/** A convolution of stride 1 with 3x3 filters. */
+/** A convolution. */
 export interface WinogradConv {
-  readonly batch: number;
+  readonly sizes: Sizes;
+  readonly windows: Windows;
   readonly filters: Filters;
   readonly x: Ref;
-  readonly image: Pair;
-  /** Where windows start. */
-  readonly places: Pair;
-  /** Row and column of the first tap of the first window. */
-  readonly start: Pair;
   readonly y: Ref;
 }
 
@@ -57,10 +54,9 @@ interface Blocks {
   readonly filters: number;
 }
 
-function blocksOf({ batch, places, filters: { filters, channels } }: WinogradConv): Blocks {
+function blocksOf({ sizes: { batch, filters }, windows: { places } }: WinogradConv, tileBytes: number): Blocks {
   const [down, across] = tilesOf(places), rows = batch * down;
-  const bytes = 4 * POSITIONS * (channels + Math.min(filters, CHUNK));
-  const fewest = Math.max(1, Math.floor(FEWEST_TILES / across)), most = Math.floor(MOST_BYTES / bytes / across);
+  const fewest = Math.max(1, Math.floor(FEWEST_TILES / across)), most = Math.floor(MOST_BYTES / tileBytes / across);
   let tileRows = Math.max(fewest, Math.min(most, Math.floor(rows / ENOUGH_ITEMS)));
   // The fullest panels, as long as that makes no more than half as many blocks again.
   const waste = (n: number) => roundUp(n * across, TILE_COLUMNS) / (n * across);
@@ -70,55 +66,55 @@ function blocksOf({ batch, places, filters: { filters, channels } }: WinogradCon
   return { tileRows, filters: even(filters, Math.ceil(filters / Math.max(1, parts)), TILE_ROWS) };
 }
 
-/** The calls of a convolution, or null if a row of its tiles is too much for a thread's scratch memory. */
+/** The calls of a convolution, or null if the algorithm does not pay off, or needs too much scratch memory. */
 export function winogradConv(call: OpCall, conv: WinogradConv): Call[] | null {
-  const layout = layoutOf(conv);
-  if (layout.end > SCRATCH_BYTES) return null;
-  const epilogue = epilogueOf(call, conv.batch * conv.filters.filters, size(conv.places));
+  const { sizes, windows } = conv;
+  const scheme = schemeOf(sizes, windows);
+  const layout = scheme && layoutOf(conv, scheme);
+  if (!layout || layout.end > SCRATCH_BYTES) return null;
+  const epilogue = epilogueOf(call, sizes.batch * sizes.filters, size(windows.places));
   if (epilogue !== "separate") return callsOf(call, conv, layout, epilogue);
   return withSeparateEpilogue(call, (plain) => callsOf(plain, { ...conv, y: plain.outputs[0].ref }, layout, null));
 }
 
 /** Sizes of U, V, M and of the block of the result, and where they are in scratch memory. */
-function layoutOf(conv: WinogradConv) {
-  const { places, filters: { filters, channels } } = conv;
-  const blocks = blocksOf(conv);
+function layoutOf(conv: WinogradConv, scheme: Scheme) {
+  const { sizes: { filters, channels }, windows: { places, step } } = conv, { positions } = scheme;
+  const before = (size(step) - 1) * channels, planes = before + channels; // before: those of all phases but the last
+  const blocks = blocksOf(conv, 4 * positions * (planes + Math.min(filters, CHUNK)));
   const chunk = Math.min(blocks.filters, CHUNK);
   const columns = roundUp(blocks.tileRows * tilesOf(places)[1], TILE_COLUMNS);
-  const uRow = 4 * roundUp(channels, 4), uPosition = uRow * filters;
-  const vPanel = 4 * TILE_COLUMNS * channels, vPosition = 4 * channels * columns + APART;
+  const uRow = 4 * roundUp(before + roundUp(channels, 4), 4), uPosition = uRow * filters + APART;
+  const vPanel = 4 * TILE_COLUMNS * planes, vPosition = 4 * planes * columns + APART;
   const mRow = 4 * columns, mPosition = chunk * mRow + APART;
-  const m = roundUp(PATCH_BYTES + POSITIONS * vPosition, 64);
-  const block = roundUp(m + POSITIONS * mPosition, 64);
+  const m = roundUp(PATCH_BYTES + positions * vPosition, 64);
+  const block = roundUp(m + positions * mPosition, 64);
   const end = block + 4 * OUTPUTS * places[1] * chunk * blocks.tileRows;
-  return { blocks, chunk, uRow, uPosition, vPanel, vPosition, mRow, mPosition, m, block, end };
+  return { scheme, blocks, planes, chunk, uRow, uPosition, vPanel, vPosition, mRow, mPosition, m, block, end };
 }
 
 function callsOf(
   { name, temporary }: OpCall,
   conv: WinogradConv,
-  { blocks, end: _, ...layout }: ReturnType<typeof layoutOf>,
+  { scheme, blocks, end: _, ...layout }: ReturnType<typeof layoutOf>,
   epilogue: Epilogue | null,
 ): Call[] {
-  const { batch, places, image, start, filters: { filters, channels } } = conv;
+  const { sizes, windows, x, y } = conv, { places } = windows;
   const [tilesY, tilesX] = tilesOf(places);
-  const u = temporary(POSITIONS * layout.uPosition);
-  const filterBlocks = Math.ceil(filters / blocks.filters);
+  const u = temporary(scheme.positions * layout.uPosition);
+  const filterBlocks = Math.ceil(sizes.filters / blocks.filters);
+  const image = phasesOf(planesOf(x, sizes), windows, scheme, temporary);
   const args: Record<string, Arg> = {
-    x: conv.x,
+    ...image.args,
     u,
-    y: conv.y,
-    channels,
-    filters,
-    height: image[0],
-    width: image[1],
+    y,
+    channels: sizes.channels,
+    filters: sizes.filters,
     placesY: places[0],
     placesX: places[1],
-    startY: start[0],
-    startX: start[1],
     tilesY,
     tilesX,
-    allRows: batch * tilesY,
+    allRows: sizes.batch * tilesY,
     tileRows: blocks.tileRows,
     filterBlock: blocks.filters,
     filterBlocks,
@@ -126,18 +122,19 @@ function callsOf(
     ...(epilogue ? argsFor(epilogue.shape, epilogue.inputs, epilogue.outputs) : {}),
   };
   const { uRow: rowBytes, uPosition: positionBytes } = layout;
-  return [transformFilters(name, conv.filters, u, { rowBytes, positionBytes }), {
+  return [...image.calls, ...transformFilters(name, scheme, conv, u, { rowBytes, positionBytes }), {
     name,
-    kernel: convKernel(Object.keys(args), epilogue),
+    kernel: convKernel(Object.keys(args), scheme, epilogue),
     args,
-    total: Math.ceil(batch * tilesY / blocks.tileRows) * filterBlocks,
+    total: Math.ceil(sizes.batch * tilesY / blocks.tileRows) * filterBlocks,
     chunk: 1,
   }];
 }
 
-function convKernel(names: readonly string[], epilogue: Epilogue | null): Kernel {
-  return kernel(`winograd ${epilogue ? keyOf(epilogue.shape) : ""}`, names, ({ f, args, begin, end }) => {
-    const writer = new ConvWriter(f, args, epilogue);
+function convKernel(names: readonly string[], scheme: Scheme, epilogue: Epilogue | null): Kernel {
+  const key = `winograd ${scheme.taps} ${epilogue ? keyOf(epilogue.shape) : ""}`;
+  return kernel(key, names, ({ f, args, begin, end }) => {
+    const writer = new ConvWriter(f, args, scheme, epilogue);
     f.for({ from: begin, to: end }, (item) => writer.item(item));
   });
 }

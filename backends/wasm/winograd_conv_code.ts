@@ -13,9 +13,10 @@ import type { Epilogue } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
 import { v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
-import { OUTPUTS } from "./winograd.ts";
+import { OUTPUTS, type Scheme } from "./winograd.ts";
+import { phaseAddress } from "./winograd_image.ts";
 import { multiplyPositions } from "./winograd_products.ts";
-import { IMAGE, PATCH_BYTES, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
+import { imageReading, PATCH_BYTES, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
 
 type Int = Local<"i32">;
 
@@ -53,6 +54,7 @@ export class ConvWriter {
   constructor(
     readonly f: Func,
     readonly args: Readonly<Record<string, Int>>,
+    readonly scheme: Scheme,
     readonly epilogue: Epilogue | null,
   ) {
     this.#patch = f.let(f.module.global("scratch"));
@@ -97,30 +99,34 @@ export class ConvWriter {
     return [0, 1, 2, 3].map((lane) => visit(this.f.let(i32.add(first, lane))));
   }
 
-  /** `V`: for each position, for each 8 tiles, for each channel, 8 floats. */
+  /** `V`: for each position, for each 8 tiles, for each phase and channel, 8 floats. */
   #transformImage(block: Block): void {
     const { f, args } = this;
-    const { height, width } = args;
-    const planeBytes = f.let(i32.shl(i32.mul(height, width), 2));
+    const { height, width, imageRow: rowBytes } = args;
+    const reading = imageReading(this.scheme), imageBytes = f.let(i32.mul(args.channels, args.imagePlane));
     f.for({ to: block.tiles, step: 4 }, (first) => {
       const tiles = this.#four(first, (index): Tile => {
         const { image, y, x } = this.#position(block, index);
         return {
-          image: f.let(i32.add(args.x, i32.mul(image, i32.mul(args.channels, planeBytes)))),
+          image: f.let(i32.mul(image, imageBytes)),
           row: f.let(i32.add(y, args.startY)),
           column: f.let(i32.add(x, args.startX)),
         };
       });
       const panel = i32.mul(i32.div_u(first, TILE_COLUMNS), args.vPanel);
       const row = f.let(i32.add(this.#v, i32.add(panel, i32.shl(i32.rem_u(first, TILE_COLUMNS), 2))));
-      f.for({ to: args.channels }, () => {
-        const to = f.let(row);
-        readTiles(f, { reading: IMAGE, tiles, height, width, patch: this.#patch }, (value) => {
-          f.do(v128.store(to, value));
-          f.increase(to, args.vPosition);
+      f.for({ to: args.phases }, (phase) => {
+        const x = phaseAddress(f, args, phase);
+        const sources = tiles.map((tile) => ({ ...tile, image: f.let(i32.add(tile.image, x)) }));
+        f.for({ to: args.channels }, () => {
+          const to = f.let(row);
+          readTiles(f, { reading, tiles: sources, sizes: { height, width, rowBytes }, patch: this.#patch }, (value) => {
+            f.do(v128.store(to, value));
+            f.increase(to, args.vPosition);
+          });
+          for (const { image } of sources) f.increase(image, args.imagePlane);
+          f.increase(row, 4 * TILE_COLUMNS);
         });
-        for (const { image } of tiles) f.increase(image, planeBytes);
-        f.increase(row, 4 * TILE_COLUMNS);
       });
     });
   }
@@ -129,6 +135,7 @@ export class ConvWriter {
   #multiply(block: Block, filters: Filters): void {
     const { f, args } = this;
     multiplyPositions(f, {
+      positions: this.scheme.positions,
       a: f.let(i32.add(args.u, i32.mul(filters.first, args.uRow))),
       aOrder: "rows",
       aStride: args.uRow,
@@ -141,7 +148,7 @@ export class ConvWriter {
       cPosition: args.mPosition,
       rows: filters.count,
       columns: block.tiles,
-      depth: args.channels,
+      depth: args.planes,
       accumulate: i32.const(0),
     });
   }
@@ -170,12 +177,14 @@ export class ConvWriter {
   /** `Aᵀ M A`. The block has a strip of four rows of places for each row of tiles and each filter. */
   #transformOutput(block: Block, filters: Filters): void {
     const { f, args } = this;
+    const { scheme } = this;
+    const writing = { scheme, positionBytes: args.mPosition, rowBytes: this.#rowBytes, patch: this.#patch };
     const filterBytes = f.let(this.epilogue ? this.#stripBytes : i32.mul(args.placesY, this.#rowBytes));
     f.for({ to: block.tiles, step: 4 }, (tile) => {
       const targets = this.#four(tile, (index) => this.#target(block, filters, index));
       const from = f.let(i32.add(this.#m, i32.shl(tile, 2)));
       f.for({ to: filters.count }, () => {
-        writeTiles(f, { from, positionBytes: args.mPosition, targets, rowBytes: this.#rowBytes, patch: this.#patch });
+        writeTiles(f, { ...writing, from, targets });
         for (const { address } of targets) f.increase(address, filterBytes);
         f.increase(from, args.mRow);
       });

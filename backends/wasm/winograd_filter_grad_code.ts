@@ -11,25 +11,30 @@ import type { Func, Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
-import { OUTPUTS } from "./winograd.ts";
+import { OUTPUTS, type Scheme } from "./winograd.ts";
+import { IMAGE_ARGS, phaseAddress } from "./winograd_image.ts";
 import { multiplyPositions } from "./winograd_products.ts";
-import { IMAGE, OUTPUT_GRAD, PATCH_BYTES, type Reading, readTiles, type Tile } from "./winograd_tiles.ts";
+import {
+  imageReading,
+  type ImageSizes,
+  outputGradReading,
+  PATCH_BYTES,
+  type Reading,
+  readTiles,
+  type Tile,
+} from "./winograd_tiles.ts";
 
 type Int = Local<"i32">;
 
 /** Arguments of the kernel. */
 export const ARGS = [
-  "x",
+  ...IMAGE_ARGS,
   "dy",
   "m",
   "channels",
   "filters",
-  "height",
-  "width",
   "placesY",
   "placesX",
-  "startY",
-  "startX",
   "tilesX",
   "tilesOfImage",
   "tiles",
@@ -44,6 +49,7 @@ export const ARGS = [
   "dRow",
   "dPosition",
   "d",
+  "mPhase",
   "mRow",
   "mPosition",
   "mShare",
@@ -65,10 +71,10 @@ interface Block {
 interface Source {
   readonly reading: Reading;
   readonly image: Int;
-  readonly height: Int;
-  readonly width: Int;
-  /** Planes of one image. */
+  readonly sizes: ImageSizes;
+  /** Planes of one image, and bytes from one to the next. */
   readonly planes: Int;
+  readonly planeBytes: Int;
   /** Row and column of the first tile. */
   readonly start: readonly [number | Int, number | Int];
 }
@@ -79,7 +85,11 @@ export class ShareWriter {
   readonly #v: Int;
   readonly #d: Int;
 
-  constructor(readonly f: Func, readonly args: Readonly<Record<typeof ARGS[number], Int>>) {
+  constructor(
+    readonly f: Func,
+    readonly args: Readonly<Record<typeof ARGS[number], Int>>,
+    readonly scheme: Scheme,
+  ) {
     this.#patch = f.let(f.module.global("scratch"));
     this.#v = f.let(i32.add(this.#patch, PATCH_BYTES));
     this.#d = f.let(i32.add(this.#patch, args.d));
@@ -91,27 +101,36 @@ export class ShareWriter {
       const first = f.let(i32.mul(index, block));
       return { first, count: f.let(i32.min_u(f.let(i32.sub(all, first)), block)) };
     };
-    const rest = f.let(i32.div_u(item, args.channelBlocks));
-    const share = f.let(i32.div_u(rest, args.filterBlocks));
-    const channels = planes(f.let(i32.rem_u(item, args.channelBlocks)), args.channelBlock, args.channels);
-    const filters = planes(f.let(i32.rem_u(rest, args.filterBlocks)), args.filterBlock, args.filters);
-    const place = i32.add(i32.mul(filters.first, args.mRow), i32.shl(channels.first, 2));
+    let rest = item;
+    const next = (count: Int) => {
+      const index = f.let(i32.rem_u(rest, count));
+      rest = f.let(i32.div_u(rest, count));
+      return index;
+    };
+    const channels = planes(next(args.channelBlocks), args.channelBlock, args.channels);
+    const phase = next(args.phases);
+    const filters = planes(next(args.filterBlocks), args.filterBlock, args.filters);
+    const share = rest;
+    const column = i32.add(i32.mul(phase, args.mPhase), i32.shl(channels.first, 2));
+    const place = i32.add(i32.mul(filters.first, args.mRow), column);
     const m = f.let(i32.add(args.m, i32.add(i32.mul(share, args.mShare), place)));
+    const x = phaseAddress(f, args, phase);
     const begin = f.let(i32.mul(share, args.share));
     const end = f.let(i32.min_u(f.let(i32.add(begin, args.share)), args.tiles));
     f.for({ from: begin, to: end, step: args.block }, (first) => {
       const block = { first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.block)) };
-      this.#transformImage(block, channels);
+      this.#transformImage(x, block, channels);
       this.#transformOutputGrad(block, filters);
       this.#multiply(m, block, filters, channels, f.let(i32.ne(first, begin)));
     });
   }
 
   /** `V`: for each position, for each 8 channels, for each tile, 8 floats. */
-  #transformImage(block: Block, channels: Planes): void {
+  #transformImage(image: Int, block: Block, channels: Planes): void {
     const { f, args } = this;
-    const { x: image, height, width, channels: planes, startY, startX } = args;
-    const source = { reading: IMAGE, image, planes, height, width, start: [startY, startX] } as const;
+    const { height, width, imageRow: rowBytes, channels: planes, imagePlane: planeBytes, startY, startX } = args;
+    const reading = imageReading(this.scheme), sizes = { height, width, rowBytes };
+    const source = { reading, image, planes, planeBytes, sizes, start: [startY, startX] } as const;
     this.#transform(source, block, channels, args.vPosition, (tile, channel) => {
       const panel = i32.mul(i32.div_u(channel, TILE_COLUMNS), args.vPanel);
       const row = i32.add(i32.mul(tile, 4 * TILE_COLUMNS), i32.shl(i32.rem_u(channel, TILE_COLUMNS), 2));
@@ -123,7 +142,10 @@ export class ShareWriter {
   #transformOutputGrad(block: Block, filters: Planes): void {
     const { f, args } = this;
     const { dy: image, placesY: height, placesX: width, filters: planes } = args;
-    const source = { reading: OUTPUT_GRAD, image, planes, height, width, start: [0, 0] } as const;
+    const reading = outputGradReading(this.scheme);
+    const rowBytes = f.let(i32.shl(width, 2)), planeBytes = f.let(i32.mul(height, rowBytes));
+    const sizes = { height, width, rowBytes };
+    const source = { reading, image, planes, planeBytes, sizes, start: [0, 0] } as const;
     this.#transform(
       source,
       block,
@@ -135,14 +157,13 @@ export class ShareWriter {
 
   /** Transforms a block's tiles, four planes at once; `place` says where the first position of tile and plane goes. */
   #transform(
-    { reading, image, planes, height, width, start }: Source,
+    { reading, image, planes, planeBytes, sizes, start }: Source,
     block: Block,
     { first, count }: Planes,
     position: Int,
     place: (tile: Int, plane: Int) => Int,
   ): void {
     const { f, args } = this;
-    const planeBytes = f.let(i32.shl(i32.mul(height, width), 2));
     const last = f.let(i32.sub(count, 1));
     f.for({ to: block.count }, (tile) => {
       const index = f.let(i32.add(block.first, tile));
@@ -159,7 +180,7 @@ export class ShareWriter {
           return { image: f.let(i32.add(from, i32.mul(own, planeBytes))), row, column };
         });
         const to = place(tile, plane);
-        readTiles(f, { reading, tiles, height, width, patch: this.#patch }, (value) => {
+        readTiles(f, { reading, tiles, sizes, patch: this.#patch }, (value) => {
           f.do(v128.store(to, value));
           f.increase(to, position);
         });
@@ -171,6 +192,7 @@ export class ShareWriter {
   #multiply(c: Int, block: Block, filters: Planes, channels: Planes, accumulate: Int): void {
     const { f, args } = this;
     multiplyPositions(f, {
+      positions: this.scheme.positions,
       a: this.#d,
       aOrder: "columns",
       aStride: args.dRow,

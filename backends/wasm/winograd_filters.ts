@@ -1,5 +1,5 @@
 /**
- * `U = G g Gᵀ` of all filters: `[36, filters, channels]`.
+ * `U = G g Gᵀ` of all filters: `[positions, filters, phases, channels]`.
  *
  * @module
  */
@@ -7,18 +7,26 @@ import type { Func, Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { v128 } from "./simd.ts";
-import { both, filterTransform, TAPS } from "./winograd.ts";
+import { both, type Scheme } from "./winograd.ts";
+import type { WinogradConv } from "./winograd_conv.ts";
 
-/** 3x3 filters in memory. */
+/** Where filters are. */
 export interface Filters {
+  /** The first filter's tap for the first pixel of a window. */
   readonly ref: Ref;
-  readonly filters: number;
-  readonly channels: number;
   /** Elements from filter to filter and from channel to channel. */
   readonly filterStride: number;
   readonly channelStride: number;
-  /** Whether the taps run backwards. */
-  readonly backwards: boolean;
+  /** Elements from tap to tap of a phase, down and across; negative where taps run backwards. */
+  readonly tapStride: Pair;
+}
+
+type Pair = readonly [number, number];
+
+/** Elements from the first to each of `count` rows by columns that are `stride` elements apart. */
+export function offsetsOf(count: Pair, stride: Pair): number[] {
+  const rows = Array.from({ length: count[0] }, (_, row) => row * stride[0]);
+  return rows.flatMap((row) => Array.from({ length: count[1] }, (_, column) => row + column * stride[1]));
 }
 
 const ARGS = ["w", "u", "channels", "filterBytes", "channelBytes", "rowBytes", "positionBytes"] as const;
@@ -27,37 +35,44 @@ type Args = Readonly<Record<typeof ARGS[number], Local<"i32">>>;
 /** Nanoseconds that one filter of one channel takes. */
 const COST = 20;
 
-/** The call that transforms filters to `u`, whose rows and positions are so many bytes apart. */
+/** The calls that transform filters to `u`, whose rows and positions are so many bytes apart. */
 export function transformFilters(
   name: string,
-  { ref, filters, channels, filterStride, channelStride, backwards }: Filters,
+  scheme: Scheme,
+  { sizes: { filters, channels }, windows: { step }, filters: { ref, filterStride, channelStride, tapStride } }:
+    WinogradConv,
   u: Ref,
   { rowBytes, positionBytes }: { readonly rowBytes: number; readonly positionBytes: number },
-): Call {
+): Call[] {
   const bytes = { filterBytes: 4 * filterStride, channelBytes: 4 * channelStride, rowBytes, positionBytes };
-  return {
+  const taps = offsetsOf([scheme.taps, scheme.taps], tapStride), lowest = Math.min(...taps);
+  const phases = offsetsOf(step, [tapStride[0] / step[0], tapStride[1] / step[1]]);
+  // in order: the last vector of a phase may reach into the next
+  return phases.map((first, phase) => ({
     name,
-    kernel: backwards ? backwardsKernel : forwardsKernel,
-    args: { w: ref, u, channels, ...bytes },
+    kernel: filterKernel(scheme, taps.map((tap) => tap - lowest)),
+    args: {
+      w: { ...ref, offset: ref.offset + 4 * (first + lowest) },
+      u: { ...u, offset: u.offset + 4 * phase * channels },
+      channels,
+      ...bytes,
+    },
     total: filters,
     chunk: chunkOf(filters, COST * channels),
-  };
+  }));
 }
 
-const forwardsKernel = filterKernel(false), backwardsKernel = filterKernel(true);
-
 /** One item is one filter, four channels at once. */
-function filterKernel(backwards: boolean): Kernel {
-  return kernel(`winograd filters${backwards ? " backwards" : ""}`, ARGS, ({ f, args, begin, end }) => {
+function filterKernel({ taps: count, filter: transform }: Scheme, taps: readonly number[]): Kernel {
+  return kernel(`winograd filters ${taps}`, ARGS, ({ f, args, begin, end }) => {
     f.for({ from: begin, to: end }, (filter) => {
       const from = f.let(i32.add(args.w, i32.mul(filter, args.filterBytes)));
       const row = f.let(i32.add(args.u, i32.mul(filter, args.rowBytes)));
       f.for({ to: args.channels, step: 4 }, (channel) => {
-        const taps = fourChannels(f, args, from, channel);
-        if (backwards) taps.reverse();
-        const square = [0, 1, 2].map((u) => taps.slice(u * TAPS, (u + 1) * TAPS));
+        const values = fourChannels(f, args, taps, from, channel);
+        const square = Array.from({ length: count }, (_, u) => values.slice(u * count, (u + 1) * count));
         const to = f.let(i32.add(row, i32.shl(channel, 2)));
-        for (const value of both(f, filterTransform, square).flat()) {
+        for (const value of both(f, transform, square).flat()) {
           f.do(v128.store(to, value));
           f.increase(to, args.positionBytes);
         }
@@ -67,15 +82,21 @@ function filterKernel(backwards: boolean): Kernel {
 }
 
 /** The taps of four channels; past the last channel those of the last again. */
-function fourChannels(f: Func, args: Args, filter: Local<"i32">, channel: Local<"i32">): Local<"v128">[] {
+function fourChannels(
+  f: Func,
+  args: Args,
+  taps: readonly number[],
+  filter: Local<"i32">,
+  channel: Local<"i32">,
+): Local<"v128">[] {
   const last = f.let(i32.sub(args.channels, 1));
   const lanes = [0, 1, 2, 3].map((lane) => {
     const index = i32.min_u(f.let(i32.add(channel, lane)), last);
     return f.let(i32.add(filter, i32.mul(index, args.channelBytes)));
   });
-  return Array.from({ length: TAPS * TAPS }, (_, tap) => {
-    const taps = f.let(v128.load32_zero(lanes[0], 4 * tap));
-    for (let lane = 1; lane < 4; lane++) f.set(taps, v128.load32_lane(lanes[lane], taps, lane, 4 * tap));
-    return taps;
+  return taps.map((tap) => {
+    const value = f.let(v128.load32_zero(lanes[0], 4 * tap));
+    for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(lanes[lane], value, lane, 4 * tap));
+    return value;
   });
 }

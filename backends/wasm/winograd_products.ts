@@ -1,15 +1,16 @@
 /**
- * What Winograd's convolution and its filter gradient share: when they pay off, and the products of the 36 positions.
+ * What Winograd's convolution and its filter gradient share: when they pay off, and the products of all positions.
  *
  * @module
  */
 import { size } from "../../core/shape.ts";
-import type { ConvAttrs } from "../../ops/conv.ts";
 import type { Func, Local } from "./assembler.ts";
 import type { Sizes } from "./direct.ts";
 import { type Expr, i32 } from "./instructions.ts";
 import { type AOrder, callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import { OUTPUTS, POSITIONS, TAPS } from "./winograd.ts";
+import type { Windows } from "./windows.ts";
+import { type Scheme, THREE, TWO } from "./winograd.ts";
+import { tilesOf } from "./winograd_image.ts";
 
 type Int = Local<"i32">;
 
@@ -17,30 +18,39 @@ type Int = Local<"i32">;
 export const APART = 64;
 /** With fewer channels or filters, the products' loops are too short. */
 const FEWEST_PLANES = 8;
-/** What transforming one tile of a plane, and one filter, takes, in multiplications of a product. */
-const TILE_COST = 200, FILTER_COST = 300;
+/** What transforming a tile of a plane, and a filter of a channel, takes, in multiplications of a product. */
+const ONE_PHASE = { tile: 200, filter: 300 };
+/** The same with several phases, whose pixels and taps lie apart. */
+const PHASES = { tile: 300, filter: 600 };
 
-/** How many tiles cover a plane, down and across. */
-export function tilesOf(places: readonly [number, number]): readonly [number, number] {
-  return [Math.ceil(places[0] / OUTPUTS), Math.ceil(places[1] / OUTPUTS)];
-}
-
-/** Whether a convolution with these places is one for Winograd's algorithm, and cheaper by it. */
-export function paysOff(sizes: Sizes, places: readonly [number, number], attrs: ConvAttrs): boolean {
-  const { batch, channels, filters, kernel } = sizes;
-  const { stride, dilation, groups, padding } = attrs;
-  const all = (pair: readonly [number, number], n: number) => pair[0] === n && pair[1] === n;
-  if (groups !== 1 || !all(kernel, TAPS) || !all(stride, 1) || !all(dilation, 1)) return false;
-  // With more padding than this, tiles could lie far outside of the image.
-  if (padding.flat().some((n) => n < 0 || n >= TAPS)) return false;
-  if (Math.min(channels, filters) < FEWEST_PLANES) return false;
-  const tiles = batch * size(tilesOf(places)), pairs = channels * filters;
-  const cost = tiles * (POSITIONS * pairs + TILE_COST * (channels + filters)) + FILTER_COST * pairs;
-  return cost < batch * size(places) * TAPS * TAPS * pairs;
+/**
+ * The scheme for these windows of an image, or null if they are not for Winograd's algorithm or not cheaper by it, when
+ * it transforms the input's planes and the output's so many `times`.
+ */
+export function schemeOf(
+  { batch, groups, channels, filters, input }: Sizes,
+  windows: Windows,
+  times: readonly [number, number] = [1, 1],
+): Scheme | null {
+  const { places, kernel, step, spread, start } = windows;
+  const phases = size(step);
+  const scheme = [TWO, THREE].find(({ taps }) => kernel.every((length, axis) => length === taps * step[axis]));
+  if (!scheme || groups !== 1 || spread.some((n) => n !== 1)) return null;
+  const { taps, positions } = scheme;
+  // With windows further out, tiles could lie far outside of the image.
+  const isFar = (axis: 0 | 1) => Math.max(-start[axis], start[axis] + places[axis] + taps - 1 - input[axis]) >= taps;
+  if (phases === 1 && (isFar(0) || isFar(1))) return null;
+  if (Math.min(phases * channels, filters) < FEWEST_PLANES) return null;
+  const tiles = batch * size(tilesOf(places)), planes = phases * channels, pairs = planes * filters;
+  const each = phases === 1 ? ONE_PHASE : PHASES;
+  const transforms = each.tile * (times[0] * planes + times[1] * filters);
+  const cost = tiles * (positions * pairs + transforms) + each.filter * pairs;
+  return cost < batch * size(places) * taps * taps * pairs ? scheme : null;
 }
 
 /** `C = A · B` for every position. Strides in bytes; B is packed in panels of 8 columns. */
 export interface Products {
+  readonly positions: number;
   readonly a: Int;
   readonly aOrder: AOrder;
   readonly aStride: Int;
@@ -64,7 +74,7 @@ export function multiplyPositions(f: Func, products: Products): void {
   const aPosition = f.let(products.a), bPosition = f.let(products.b), cPosition = f.let(products.c);
   const aStep = f.let(aOrder === "rows" ? i32.mul(aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS));
   const cStep = f.let(i32.mul(cRow, TILE_ROWS));
-  f.for({ to: POSITIONS }, () => {
+  f.for({ to: products.positions }, () => {
     const b = f.let(bPosition), panel = f.let(cPosition);
     f.for({ to: columns, step: TILE_COLUMNS }, () => {
       const a = f.let(aPosition), c = f.let(panel), left = f.let(rows);

@@ -9,15 +9,7 @@
 import type { Assembler, Func, Local } from "./assembler.ts";
 import { i32, type V128 } from "./instructions.ts";
 import { i32x4, i8x16, transpose, v128 } from "./simd.ts";
-import {
-  imageTransform,
-  type Line,
-  outputGradTransform,
-  OUTPUTS,
-  outputTransform,
-  PIXELS,
-  type Transform,
-} from "./winograd.ts";
+import { type Line, MOST_PIXELS, OUTPUTS, type Scheme, type Transform } from "./winograd.ts";
 
 type Int = Local<"i32">;
 
@@ -28,31 +20,42 @@ export interface Tile {
   readonly column: Int;
 }
 
-/** What is read of an image: pixels along an axis, and the matrix. */
+/** What is read of an image: pixels along an axis, the matrix, and how many values it makes of them. */
 export interface Reading {
   readonly key: string;
   readonly pixels: number;
   readonly transform: Transform;
+  readonly values: number;
 }
 
 /** `Bᵀ d B` of tiles of the input. */
-export const IMAGE: Reading = { key: "image", pixels: PIXELS, transform: imageTransform };
+export function imageReading({ pixels, image }: Scheme): Reading {
+  return { key: `image ${pixels}`, pixels, transform: image, values: pixels };
+}
+
 /** `A dY Aᵀ` of tiles of the output's gradient. */
-export const OUTPUT_GRAD: Reading = { key: "output gradient", pixels: OUTPUTS, transform: outputGradTransform };
+export function outputGradReading({ pixels, outputGrad }: Scheme): Reading {
+  return { key: `output gradient ${pixels}`, pixels: OUTPUTS, transform: outputGrad, values: pixels };
+}
 
 /** Bytes of a row of a tile whose columns are transformed, and of the whole. */
-const ROW_BYTES = 32, HALF_BYTES = 16, TILE_BYTES = PIXELS * ROW_BYTES;
+const ROW_BYTES = 32, HALF_BYTES = 16, TILE_BYTES = MOST_PIXELS * ROW_BYTES;
 /** Bytes that reading or writing four tiles takes at `patch`. */
 export const PATCH_BYTES = 4 * TILE_BYTES;
 const IOTA = i32x4.const(0, 1, 2, 3);
+
+/** Sizes of images, and the bytes from row to row. */
+export interface ImageSizes {
+  readonly height: Int;
+  readonly width: Int;
+  readonly rowBytes: Int;
+}
 
 /** Four tiles to read. */
 export interface FourTiles {
   readonly reading: Reading;
   readonly tiles: readonly Tile[];
-  /** Sizes of the images. */
-  readonly height: Int;
-  readonly width: Int;
+  readonly sizes: ImageSizes;
   /** Memory for {@linkcode PATCH_BYTES}. */
   readonly patch: Int;
 }
@@ -60,14 +63,16 @@ export interface FourTiles {
 /** Transforms four tiles; `store` gets the values of the positions, in order. */
 export function readTiles(
   f: Func,
-  { reading: { key, pixels, transform }, tiles, height, width, patch }: FourTiles,
+  { reading, tiles, sizes: { height, width, rowBytes }, patch }: FourTiles,
   store: (value: Local<"v128">) => void,
 ): void {
-  const columns = columnsFunction(f.module, { key, pixels, transform });
+  const columns = columnsFunction(f.module, reading);
   tiles.forEach(({ image, row, column }, lane) => {
-    f.do(f.module.call(columns, image, row, column, height, width, i32.add(patch, lane * TILE_BYTES)));
+    f.do(f.module.call(columns, image, row, column, height, width, rowBytes, i32.add(patch, lane * TILE_BYTES)));
   });
-  for (let row = 0; row < PIXELS; row++) transform(f, acrossTiles(f, patch, row, pixels)).forEach(store);
+  for (let row = 0; row < reading.values; row++) {
+    reading.transform(f, acrossTiles(f, patch, row, reading.pixels)).forEach(store);
+  }
 }
 
 /** Row `row` of four tiles in memory as one vector a pixel. */
@@ -78,20 +83,20 @@ function acrossTiles(f: Func, patch: Int, row: number, pixels: number): Line {
   if (pixels === OUTPUTS) return left;
   const [a, b, c, d] = half(HALF_BYTES);
   const ab = f.let(i8x16.shuffle32(a, b, [0, 4, 1, 5])), cd = f.let(i8x16.shuffle32(c, d, [0, 4, 1, 5]));
-  return [...left, f.let(i8x16.shuffle32(ab, cd, [0, 1, 4, 5])), f.let(i8x16.shuffle32(ab, cd, [2, 3, 6, 7]))];
+  const right = [i8x16.shuffle32(ab, cd, [0, 1, 4, 5]), i8x16.shuffle32(ab, cd, [2, 3, 6, 7])];
+  return [...left, ...right.slice(0, pixels - OUTPUTS).map((pixel) => f.let(pixel))];
 }
 
-/** `columns(image, row, column, height, width, to)`: a tile with its columns transformed, its rows 32 bytes apart. */
+/** `columns(image, row, column, height, width, rowBytes, to)`: a tile with its columns transformed, rows 32 bytes apart. */
 function columnsFunction(module: Assembler, { key, pixels, transform }: Reading): Func {
   return module.once(`winograd columns of ${key}`, () => {
-    const f = module.func("columns", ["i32", "i32", "i32", "i32", "i32", "i32"]);
-    const [image, row, column, height, width, to] = f.params as Int[];
+    const f = module.func("columns", ["i32", "i32", "i32", "i32", "i32", "i32", "i32"]);
+    const [image, row, column, height, width, rowBytes, to] = f.params as Int[];
     const halves = pixels > 4 ? [0, HALF_BYTES] : [0];
-    const from = f.let(i32.add(image, i32.shl(i32.add(i32.mul(row, width), column), 2)));
-    const rowBytes = f.let(i32.shl(width, 2));
+    const from = f.let(i32.add(image, i32.add(i32.mul(row, rowBytes), i32.shl(column, 2))));
     const fits = (start: Int, size: Int) => i32.and(i32.ge_s(start, 0), i32.le_s(i32.add(start, pixels), size));
     f.if(i32.eqz(i32.and(fits(row, height), fits(column, width))), () => {
-      copyInside(f, { row, column, height, width, from, to, pixels, halves });
+      copyInside(f, { row, column, height, width, rowBytes, from, to, pixels, halves });
       f.set(from, to);
       f.set(rowBytes, i32.const(ROW_BYTES));
     });
@@ -108,11 +113,9 @@ function columnsFunction(module: Assembler, { key, pixels, transform }: Reading)
 }
 
 /** Copies what of a tile lies inside of the image, and zeros for the rest. */
-function copyInside(f: Func, { row: first, column, height, width, from, to, pixels, halves }: {
+function copyInside(f: Func, { row: first, column, height, width, rowBytes, from, to, pixels, halves }: ImageSizes & {
   readonly row: Int;
   readonly column: Int;
-  readonly height: Int;
-  readonly width: Int;
   readonly from: Int;
   readonly to: Int;
   readonly pixels: number;
@@ -131,7 +134,7 @@ function copyInside(f: Func, { row: first, column, height, width, from, to, pixe
       () => put((half, mask) => v128.and(v128.load(pixel, half), mask)),
       () => put(() => i32x4.const(0)),
     );
-    f.increase(pixel, i32.shl(width, 2));
+    f.increase(pixel, rowBytes);
     f.increase(row, 1);
   }
 }
@@ -145,6 +148,7 @@ export interface Target {
 
 /** Four tiles to write. */
 export interface Writing {
+  readonly scheme: Scheme;
   /** The first position's values, and the bytes from position to position. */
   readonly from: Int;
   readonly positionBytes: Int;
@@ -156,23 +160,24 @@ export interface Writing {
 }
 
 /** Writes `Aᵀ m A` of four tiles. */
-export function writeTiles(f: Func, { from, positionBytes, targets, rowBytes, patch }: Writing): void {
-  const down = f.let(i32.mul(positionBytes, PIXELS));
+export function writeTiles(f: Func, { scheme, from, positionBytes, targets, rowBytes, patch }: Writing): void {
+  const { pixels, output } = scheme;
+  const down = f.let(i32.mul(positionBytes, pixels));
   const first = f.let(from);
-  for (let column = 0; column < PIXELS; column++) {
+  for (let column = 0; column < pixels; column++) {
     const at = f.let(first);
-    const line = Array.from({ length: PIXELS }, () => {
+    const line = Array.from({ length: pixels }, () => {
       const value = f.let(v128.load(at));
       f.increase(at, down);
       return value;
     });
     f.increase(first, positionBytes);
-    outputTransform(f, line).forEach((value, row) => f.do(v128.store(patch, value, 16 * (row * PIXELS + column))));
+    output(f, line).forEach((value, row) => f.do(v128.store(patch, value, 16 * (row * pixels + column))));
   }
   const addresses = targets.map(({ address }) => f.let(address));
   for (let row = 0; row < OUTPUTS; row++) {
-    const line = Array.from({ length: PIXELS }, (_, column) => f.let(v128.load(patch, 16 * (row * PIXELS + column))));
-    transpose(f, outputTransform(f, line)).forEach((value, lane) => {
+    const line = Array.from({ length: pixels }, (_, column) => f.let(v128.load(patch, 16 * (row * pixels + column))));
+    transpose(f, output(f, line)).forEach((value, lane) => {
       const { rows, columns } = targets[lane];
       f.if(i32.gt_u(rows, row), () => storeRow(f, addresses[lane], f.let(value), columns));
       f.increase(addresses[lane], rowBytes);
