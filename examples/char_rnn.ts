@@ -20,7 +20,7 @@ import { loadText } from "./char_gpt/text.ts";
 import { loadModel, type Saved, saveModel } from "./char_rnn/model.ts";
 import { writeFile } from "./kit/files.ts";
 import { choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
-import { lineChart, smooth } from "./kit/pictures.ts";
+import { byStep, lineChart, smooth } from "./kit/pictures.ts";
 import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 
 const FLAGS = {
@@ -187,7 +187,7 @@ function chart(losses: readonly number[], validations: readonly [number, number]
     x: "step",
     y: "nats a character",
     series: [
-      { name: "training", points: smooth(losses).map((loss, i) => [i + 1, loss]) },
+      { name: "training", points: byStep(smooth(losses)) },
       { name: "validation", points: validations.slice(1), symbols: true },
     ],
   });

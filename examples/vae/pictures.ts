@@ -6,7 +6,7 @@
 import * as tn from "../../mod.ts";
 import * as vae from "../../models/vae.ts";
 import { type Dataset, slice, take } from "../../train/data.ts";
-import { lineChart, scatterChart, smooth } from "../kit/pictures.ts";
+import { byStep, lineChart, scatterChart, smooth } from "../kit/pictures.ts";
 import { type Images, imageSheet } from "../kit/sheets.ts";
 import type { Digits } from "../kit/mnist.ts";
 import type { Flags } from "./flags.ts";
@@ -129,7 +129,7 @@ export async function classes({ params, config }: Model, test: Digits, how: Flag
 /** The bound as it falls, without the steep beginning beside which the rest would look flat. */
 export function lossChart({ losses, tests }: History): string {
   const begin = Math.ceil(losses.length / 20);
-  const training = smooth(losses, 20).map((loss, i) => [i + 1, loss] as const);
+  const training = byStep(smooth(losses, 20));
   return lineChart({
     title: "Negative evidence lower bound",
     x: "step",
