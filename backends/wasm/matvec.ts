@@ -14,6 +14,7 @@
  */
 import type { Region } from "../../core/program.ts";
 import type { Func, Local } from "./assembler.ts";
+import { even } from "./blocks.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";
@@ -81,7 +82,7 @@ export function lowerVectorProduct(product: VectorProduct, temporary: (bytes: nu
 /** `c`: piece, batch, rows, columns. */
 function callFor(product: VectorProduct, c: Ref, pieces: number, piece: number): Call {
   const { name, rows, columns, depth, batch, a, b } = product;
-  const blocks = Math.ceil(columns / BLOCK), block = Math.ceil(columns / blocks / STEP) * STEP;
+  const block = even(columns, BLOCK, STEP), blocks = Math.ceil(columns / block);
   const args: Record<(typeof ARGS)[number], Arg> = {
     a: { buffer: a.buffer, offset: a.offset },
     aBatch: a.batch,
