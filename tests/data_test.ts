@@ -66,7 +66,9 @@ Deno.test("the order depends on the key and the epoch", async () => {
   const dataset = numbered(50), options = { size: 50, key: 1 };
   const first = await labels(dataset, options);
   assertEquals(await labels(dataset, options), first);
-  assertEquals(await labels(dataset, { ...options, key: tn.key(1) }), first);
+  const key = tn.key(1);
+  assertEquals(await labels(dataset, { ...options, key }), first);
+  key.threefry.dispose();
   assertNotEquals(await labels(dataset, { ...options, key: 2 }), first);
   assertNotEquals(await labels(dataset, { ...options, at: { epoch: 1, step: 0 } }), first);
   assertEquals((await labels(dataset, { size: 50 }))[0].slice(0, 3), [0, 1, 2]);
@@ -99,7 +101,7 @@ Deno.test("a loop that is left early, and one whose map fails, keep no tensors",
     await new Promise((resolve) => setTimeout(resolve, 5)); // batches are made ahead
     break;
   }
-  assertEquals(tn.memory().tensors, before);
+  assert(tn.memory().tensors <= before);
   const map = (batch: ReturnType<typeof numbered>) => {
     if (batch.label.data[0] >= 4) throw new Error("no more");
     return batch;
@@ -115,7 +117,8 @@ Deno.test("a loop that is left early, and one whose map fails, keep no tensors",
     Error,
     "no more",
   );
-  assertEquals([seen, tn.memory().tensors], [2, before]);
+  assertEquals(seen, 2);
+  assert(tn.memory().tensors <= before); // less where the collector frees what an earlier test forgot
 });
 
 Deno.test("while a step runs, the next batch is made", async () => {
