@@ -103,6 +103,30 @@ gpu("multiplies along a k longer than a loop may be", async () => {
   }, 1e-4);
 });
 
+gpu("multiplies operands of every size and view, read from images where that is faster", async () => {
+  await agrees(() => {
+    const a = tn.tensor(noise(3 * 132 * 260), { shape: [3, 132, 260] });
+    const b = tn.tensor(noise(3 * 260 * 100, 2), { shape: [3, 260, 100] });
+    const wide = tn.tensor(noise(300 * 404, 3), { shape: [300, 404] });
+    const tall = tn.tensor(noise(404 * 71, 4), { shape: [404, 71] });
+    const [left, right] = [tn.slice(wide, 4, 132, { axis: 1 }), tn.slice(wide, 136, 400, { axis: 1 })];
+    return [
+      tn.matmul(a, b),
+      tn.relu(tn.add(tn.matmul(wide, tall), 1)),
+      tn.matmul(tall, wide, { transposeA: true, transposeB: true }),
+      tn.matmul(left, right, { transposeA: true }),
+      tn.matmul(left, left, { transposeB: true }),
+    ];
+  });
+  const product = tn.compile((x: tn.Tensor) => tn.matmul(tn.relu(tn.matmul(x, x)), x, { transposeB: true }));
+  for (const n of [160, 516, 132]) {
+    await agrees(() => {
+      const x = tn.tensor(noise(n * n), { shape: [n, n] });
+      return [product(x), tn.scan((w: tn.Tensor) => [tn.mul(tn.matmul(w, x), 0.1), null], x, null, { length: 3 })[0]];
+    });
+  }
+});
+
 gpu("packs halves without touching their neighbours", async () => {
   await agrees(() => {
     const half = (count: number, seed: number) => tn.cast(tn.tensor(noise(count, seed)), "f16");

@@ -6,6 +6,7 @@
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { Place } from "../../core/program.ts";
 import type { Access } from "./device.ts";
+import { TEXELS } from "./images.ts";
 import type { Width } from "./math.ts";
 import { laneOf, typeName } from "./scalar.ts";
 
@@ -17,6 +18,8 @@ export interface Use {
   /** Number of the binding. */
   at: number;
   readonly place: Home;
+  /** Whether a copy of it is read. */
+  readonly image: boolean;
   bytes: number;
   write: boolean;
   atomic: boolean;
@@ -47,8 +50,9 @@ function overlap(a: Use, b: Use): boolean {
  * arena that is used becomes one binding; `number` writes a piece's start.
  */
 export function bind(uses: readonly Use[], most: number, number: (value: number) => string): Use[] {
-  const arena = uses.filter(({ place }) => place.kind === "arena");
-  const crowded = uses.length > most || arena.some((a) => arena.some((b) => overlap(a, b)));
+  const arena = uses.filter(({ place, image }) => place.kind === "arena" && !image);
+  const crowded = uses.filter(({ image }) => !image).length > most ||
+    arena.some((a) => arena.some((b) => overlap(a, b)));
   if (!crowded || arena.length < 2) return [...uses];
   const offsetOf = ({ place }: Use) => place.kind === "arena" ? place.offset : 0;
   const offset = Math.min(...arena.map(offsetOf));
@@ -61,6 +65,7 @@ export function bind(uses: readonly Use[], most: number, number: (value: number)
   const merged: Use = {
     at: 0,
     place: { kind: "arena", offset },
+    image: false,
     bytes: Math.max(...arena.map((use) => offsetOf(use) + use.bytes)) - offset,
     write: arena.some(({ write }) => write),
     atomic: arena.some(({ atomic }) => atomic),
@@ -81,6 +86,7 @@ export function placeKey(place: Home): string {
 
 /** The declaration of a buffer and of the functions that touch it. */
 export function declare(use: Use, access: Access): string {
+  if (use.image) return declareImage(use);
   const lanes = new Set([...use.dtypes].map((dtype) => dtype === "bool" ? "i32" : dtype === "f16" ? "u32" : dtype));
   const element = lanes.size === 1 && !use.atomic ? [...lanes][0] : "u32";
   const wide = use.wide && use.aligned && !use.atomic && !use.dtypes.has("f16");
@@ -97,6 +103,18 @@ export function declare(use: Use, access: Access): string {
   });
   const mode = access === "read" ? "read" : "read_write";
   return [`@group(0) @binding(${use.at}) var<storage, ${mode}> ${buffer}: array<${type}>;`, ...functions].join("\n");
+}
+
+/** The declaration of an image of f32, and of the functions that read it. */
+function declareImage({ at, accessors }: Use): string {
+  const texel = `textureLoad(b${at}, vec2u((i >> 2u) & ${TEXELS - 1}u, i >> ${2 + Math.log2(TEXELS)}u))`;
+  const functions = [...accessors].map(([name, { width }]) =>
+    width === 4
+      ? `fn ${name}(i: u32) -> vec4f { return ${texel}; }`
+      : `fn ${name}(i: u32) -> f32 { return ${texel}[i & 3u]; }`
+  );
+  const type = "texture_storage_2d<rgba32float, read>";
+  return [`@group(0) @binding(${at}) var b${at}: ${type};`, ...functions].join("\n");
 }
 
 interface Accessor extends Touch {

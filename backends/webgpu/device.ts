@@ -7,17 +7,25 @@ import { BackendError, DeviceLostError } from "../../core/errors.ts";
 
 const OPTIONAL_FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups" as GPUFeatureName, "timestamp-query"];
 
+/** Whether shaders may read storage textures. */
+function readsTextures(): boolean {
+  const { wgslLanguageFeatures } = globalThis.navigator.gpu as GPU & { wgslLanguageFeatures?: ReadonlySet<string> };
+  return wgslLanguageFeatures?.has("readonly_and_readwrite_storage_textures") ?? false;
+}
+
 /** Dispatches recorded before they are handed to the GPU without waiting for the end of the turn. */
 const MAX_PENDING = 512;
 
-/** How a pipeline sees a buffer; `turn` is a uniform whose offset is given with each dispatch. */
-export type Access = "read" | "write" | "uniform" | "turn";
+/** How a pipeline sees a buffer; `turn` is a uniform whose offset is given with each dispatch, `image` a copy of it. */
+export type Access = "read" | "write" | "uniform" | "turn" | "image";
 
 /** A device with everything on it that is made once. */
 export class Device {
   readonly limits: GPUSupportedLimits;
   /** Whether the adapter runs on the CPU: lanes are SIMD lanes there, and a workgroup is one thread. */
   readonly software: boolean;
+  /** Whether kernels that read much had better read images of it. */
+  readonly images: boolean;
   readonly description: string;
   readonly timestamps: boolean;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
@@ -35,6 +43,7 @@ export class Device {
     this.limits = gpu.limits;
     this.description = [info.description || info.device || info.vendor || "unnamed adapter"].join();
     this.software = /llvmpipe|swiftshader|basic render/i.test(`${info.description} ${info.device}`);
+    this.images = /llvmpipe/i.test(this.description) && readsTextures();
     this.timestamps = gpu.features.has("timestamp-query");
     gpu.addEventListener("uncapturederror", (event) => {
       event.preventDefault?.();
@@ -84,7 +93,9 @@ export class Device {
         entries: accesses.map((access, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
-          buffer: { type: types[access], hasDynamicOffset: access === "turn" },
+          ...access === "image"
+            ? { storageTexture: { access: "read-only", format: "rgba32float" } }
+            : { buffer: { type: types[access], hasDynamicOffset: access === "turn" } },
         })),
       });
       this.#layouts.set(key, layout);

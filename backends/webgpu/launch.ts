@@ -7,6 +7,7 @@ import type { Home } from "./binding.ts";
 import type { Access } from "./device.ts";
 import type { Memory, UniformSlot, WebgpuBuffer } from "./memory.ts";
 import type { Kernel } from "./shader.ts";
+import type { Stopwatch } from "./stopwatch.ts";
 
 /** The buffer that lives at a place in this run. */
 export type Resolve = (place: Home) => WebgpuBuffer;
@@ -66,10 +67,15 @@ export class Launch {
     this.#prepared = prepare(kernel, this.memory);
   }
 
-  /** Records the dispatch. */
-  record(pass: GPUComputePassEncoder, resolve: Resolve, turns: Turns): void {
+  /** Records the dispatch, behind copies to the images that it reads; a stopwatch times both. */
+  record(resolve: Resolve, turns: Turns, stopwatch?: Stopwatch): void {
     const { kernel, pipeline } = this.#prepared;
-    if (this.original.tuning) this.memory.tuner.watch(this, this.original.tuning);
+    const { device, tuner } = this.memory;
+    if (this.original.tuning) tuner.watch(this, this.original.tuning);
+    const hasImages = kernel.bindings.some(({ access }) => access === "image");
+    if (hasImages) stopwatch?.begin();
+    if (hasImages) this.#copy(resolve);
+    const pass = stopwatch?.pass(this.name) ?? device.pass();
     pass.setPipeline(pipeline);
     const group = this.#group(resolve);
     if (this.#turns) {
@@ -81,16 +87,34 @@ export class Launch {
     }
     const [x, y, z] = kernel.groups;
     pass.dispatchWorkgroups(x, y, z);
+    if (stopwatch) pass.end();
+  }
+
+  /** Records copies of the buffers that are read as images. */
+  #copy(resolve: Resolve): void {
+    const { device, images } = this.memory;
+    const read = this.#prepared.kernel.bindings.filter(({ access }) => access === "image");
+    const targets = read.map(({ bytes }, slot) => images.at(slot, bytes));
+    const encoder = device.encoder();
+    read.forEach(({ place, bytes }, slot) => {
+      const offset = place.kind === "arena" ? place.offset : 0;
+      images.copy(encoder, resolve(place).gpu, offset, bytes, targets[slot]);
+    });
   }
 
   #group(resolve: Resolve): GPUBindGroup {
     const { kernel: { bindings }, layout, numbers } = this.#prepared;
-    const buffers = bindings.map(({ place }) => resolve(place));
-    const known = this.#bound.find(({ ids }) => ids.every((id, i) => id === buffers[i].id));
+    let slot = 0;
+    const bound = bindings.map(({ place, bytes, access }) =>
+      access === "image" ? this.memory.images.at(slot++, bytes) : resolve(place)
+    );
+    const known = this.#bound.find(({ ids }) => ids.every((id, i) => id === bound[i].id));
     if (known) return known.group;
     const entries: GPUBindGroupEntry[] = bindings.map(({ place, bytes }, binding) => {
       const offset = place.kind === "arena" ? place.offset : 0;
-      const { gpu, bytes: whole } = buffers[binding];
+      const item = bound[binding];
+      if ("view" in item) return { binding, resource: item.view };
+      const { gpu, bytes: whole } = item;
       return {
         binding,
         resource: { buffer: gpu, offset, size: Math.max(16, Math.min(Math.ceil(bytes / 16) * 16, whole - offset)) },
@@ -99,7 +123,7 @@ export class Launch {
     if (numbers) entries.push({ binding: entries.length, resource: numbers });
     if (this.#turns) entries.push({ binding: entries.length, resource: { buffer: this.#turns, size: 16 } });
     const group = this.memory.device.gpu.createBindGroup({ layout, entries });
-    this.#bound[this.#next] = { ids: buffers.map(({ id }) => id), group };
+    this.#bound[this.#next] = { ids: bound.map(({ id }) => id), group };
     this.#next = (this.#next + 1) % REMEMBERED;
     return group;
   }

@@ -34,6 +34,8 @@ export interface Side {
   readonly along: number;
   /** What is read four at once. */
   readonly four: "across" | "along" | "none";
+  /** Whether a copy of it is read. */
+  readonly image: boolean;
 }
 
 /** A product with its axes merged. */
@@ -72,7 +74,17 @@ function sideOf(operand: Operand, context: Context, batch: readonly number[], sw
     : across === 1 && aligned(along)
     ? "across"
     : "none";
-  return { buffer: context.buffer(operand.buffer), dtype, offset, batch, across, along, four };
+  const buffer = context.buffer(operand.buffer);
+  return {
+    buffer,
+    dtype,
+    offset,
+    batch,
+    across,
+    along,
+    four,
+    image: four !== "none" && context.hasImage(buffer, dtype),
+  };
 }
 
 function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, context: Context): Product {
@@ -83,13 +95,33 @@ function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, 
   const merged = mergeAxes(lead, [batchStrides(a, lead), batchStrides(b, lead)]);
   const left = sideOf(a, context, merged.strides[0], transposeA, k);
   const right = sideOf(b, context, merged.strides[1], !transposeB, k);
-  const step = left.four === "along" || right.four === "along" ? 4 : 1;
-  return { m, n, k, batch: merged.shape, a: left, b: right, step };
+  const unrolled = left.four === "along" || right.four === "along" || (context.software && k % 4 === 0);
+  return { m, n, k, batch: merged.shape, a: left, b: right, step: unrolled ? 4 : 1 };
 }
+
+/** The product with its operands read from the buffers themselves. */
+function withoutImages(product: Product): Product {
+  return { ...product, a: { ...product.a, image: false }, b: { ...product.b, image: false } };
+}
+
+/** Products of numbers in a matrix product that is worth the copies of its operands. */
+const WORTH_IMAGES = 2 ** 20;
 
 const fit = (limit: number, sizes: readonly number[]) => sizes.find((size) => size <= limit) ?? sizes.at(-1)!;
 
-/** Tiles worth trying for a product on this kind of device; the first serves until they are timed. */
+/** A way to compute a product. */
+type Candidate = readonly [Product, Tile];
+
+/** What is worth trying for a product on this kind of device; the first serves until they are timed. */
+function candidatesOf(product: Product, software: boolean): Candidate[] {
+  const plain = withoutImages(product);
+  const tiles = candidateTiles(product, software);
+  const { m, n, k, batch, a, b } = product;
+  if (!a.image && !b.image || size(batch) * m * n * k < WORTH_IMAGES) return tiles.map((tile) => [plain, tile]);
+  return [...tiles.map((tile): Candidate => [product, tile]), [plain, tiles[0]]];
+}
+
+/** Tiles for a product. */
 function candidateTiles({ m, n }: Product, software: boolean): Tile[] {
   if (!software) {
     const tile = { rows: fit(m, [4, 2, 1]), columns: 4 };
@@ -128,18 +160,18 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const [{ shape }] = step.outputSpecs;
   if (size(shape) === 0) return [];
   const product = productOf(step, context);
-  const [first, ...others] = candidateTiles(product, context.software);
-  const parts = partsOf(product, first, context.software);
+  const [first, ...others] = candidatesOf(product, context.software);
+  const parts = partsOf(product, first[1], context.software);
   const partials = parts > 1 ? context.scratch("f32", size(shape) * parts) : null;
   // without a map after it the output is a single part of itself, so that both cases share a text
   const plain = !step.epilogue && step.outputSpecs[0].dtype === "f32";
   const target = partials ?? (plain ? context.buffer(step.outputs[0]) : null);
-  const make = (tile: Tile) => tileKernel(step, context, product, tile, parts, target);
+  const make = ([way, tile]: Candidate) => tileKernel(step, context, way, tile, parts, target);
   const kernel = make(first);
   const tuning = kernel.loops.length > 0 || others.length === 0 ? undefined : {
     key: classOf(step, product),
     work: 2 * size(shape) * product.k,
-    others: others.map((tile) => () => make(tile)),
+    others: others.map((candidate) => () => make(candidate)),
   };
   return [{ ...kernel, tuning }, ...partials ? [sumParts(step, context, parts, partials)] : []];
 }

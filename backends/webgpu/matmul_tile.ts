@@ -56,8 +56,9 @@ class TileReader {
   }
 
   #read(start: string, at: string, width: 1 | 4): string {
-    const { buffer, dtype } = this.side;
-    return this.shader.let(this.shader.load(buffer, dtype, `${start} + ${at}`, width), "x");
+    const { shader, side: { buffer, dtype, image } } = this;
+    const index = `${start} + ${at}`;
+    return shader.let(image ? shader.fetch(buffer, index, width) : shader.load(buffer, dtype, index, width), "x");
   }
 }
 
@@ -108,11 +109,17 @@ function sumProducts(shader: Shader, product: Product, { rows, columns }: Tile, 
   shader.add(`let k_end = min((part + 1u) * ${length}, ${names.K});`);
   shader.add(`for (var k = part * ${length}; k < k_end; k += ${step}u) {`);
   const as = left.load("k", step), bs = right.load("k", step);
+  const add = (i: number, j: number, p: number) =>
+    shader.add(`sum${i}_${j} = fma(vec4f(${as[i][p]}), y${p}_${j}, sum${i}_${j});`);
   for (let p = 0; p < step; p++) {
     for (let j = 0; j < fours; j++) {
-      const vector = shader.let(vectorOf([0, 1, 2, 3].map((lane) => bs[4 * j + lane][p])), "y");
-      for (let i = 0; i < rows; i++) shader.add(`sum${i}_${j} = fma(vec4f(${as[i][p]}), ${vector}, sum${i}_${j});`);
+      shader.add(`let y${p}_${j} = ${vectorOf([0, 1, 2, 3].map((lane) => bs[4 * j + lane][p]))};`);
+      if (!shader.context.software) { for (let i = 0; i < rows; i++) add(i, j, p); }
     }
+  }
+  // a CPU has few registers: there a sum is best added to in one go
+  for (let i = 0; i < rows && shader.context.software; i++) {
+    for (let j = 0; j < fours; j++) for (let p = 0; p < step; p++) add(i, j, p);
   }
   shader.add("}");
 }

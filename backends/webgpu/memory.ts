@@ -5,6 +5,7 @@
  */
 import { BackendError } from "../../core/errors.ts";
 import type { Device } from "./device.ts";
+import { Images } from "./images.ts";
 import { Tuner } from "./tuning.ts";
 
 /** Bytes that may wait in the pool for their next use. */
@@ -48,8 +49,11 @@ export class Memory {
   #block: { buffer: GPUBuffer; used: number } | null = null;
 
   readonly tuner: Tuner = new Tuner(this);
+  readonly images: Images;
 
-  constructor(readonly device: Device) {}
+  constructor(readonly device: Device) {
+    this.images = new Images(device);
+  }
 
   /** Largest buffer that a kernel can see whole. */
   get largest(): number {

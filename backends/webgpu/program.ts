@@ -11,6 +11,7 @@ import type { Executable, KernelTime } from "../../core/backend.ts";
 import { BackendError } from "../../core/errors.ts";
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { BufferPlan, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
+import type { Images } from "./images.ts";
 import { Launch, type Resolve, type Turns } from "./launch.ts";
 import type { Memory, WebgpuBuffer } from "./memory.ts";
 import { OPS } from "./ops.ts";
@@ -45,20 +46,28 @@ class ProgramContext implements Context {
   readonly software: boolean;
   readonly maxBuffers: number;
   readonly #writers: ReadonlyMap<number, number>;
+  readonly #images: Images | null;
   readonly #extra: BufferPlan[] = [];
   #used = 0;
+  #loops = false;
   /** Most scratch memory that any step needs. */
   scratchBytes = 0;
 
-  constructor(readonly program: Program, { device }: Memory) {
+  constructor(readonly program: Program, { device, images }: Memory) {
     this.shared = program.steps.length <= SHARED_STEPS;
     this.software = device.software;
+    this.#images = device.images ? images : null;
     this.maxBuffers = device.limits.maxStorageBuffersPerShaderStage;
     this.#writers = countWriters(program.steps, new Map());
   }
 
   buffer(index: number): BufferPlan {
     return this.program.buffers[index] ?? this.#extra[index - this.program.buffers.length];
+  }
+
+  hasImage({ place, bytes }: BufferPlan, dtype: DType): boolean {
+    return dtype === "f32" && place.kind !== "slice" && !this.#loops && this.#images !== null &&
+      this.#images.fits(bytes);
   }
 
   /** A number for a buffer that the program does not know. */
@@ -78,9 +87,10 @@ class ProgramContext implements Context {
     return { bytes, dtype, place: { kind: "arena", offset } };
   }
 
-  /** Starts a step: scratch memory is free again. */
-  begin(): void {
+  /** Starts a step, alone or in a loop: scratch memory is free again. */
+  begin(loops: boolean): void {
     this.#used = 0;
+    this.#loops = loops;
   }
 }
 
@@ -131,18 +141,18 @@ export class WebgpuProgram implements Executable<WebgpuBuffer> {
   constructor(program: Program, readonly memory: Memory) {
     const context = new ProgramContext(program, memory);
     const lengths = new Map<number, number>();
-    this.#items = this.#lower(program.steps, context, lengths);
+    this.#items = this.#lower(program.steps, context, lengths, false);
     this.#arenaBytes = program.arenaBytes + context.scratchBytes;
   }
 
-  #lower(steps: readonly Step[], context: ProgramContext, lengths: Map<number, number>): Item[] {
+  #lower(steps: readonly Step[], context: ProgramContext, lengths: Map<number, number>, loops: boolean): Item[] {
     return steps.flatMap((step): Item[] => {
       if (step.kind === "loop") {
         const { loop, length, reverse } = step;
         lengths.set(loop, length);
-        return [{ loop, length, reverse, items: this.#lower(step.steps, context, lengths) }];
+        return [{ loop, length, reverse, items: this.#lower(step.steps, context, lengths, true) }];
       }
-      context.begin();
+      context.begin(loops);
       const kernels = step.kind === "op" ? lowerOp(step, context) : lowerRegion(step, context);
       return kernels.map((kernel) => new Launch(kernel, this.memory, lengths));
     });
@@ -152,7 +162,7 @@ export class WebgpuProgram implements Executable<WebgpuBuffer> {
     const { memory, memory: { device } } = this;
     device.check();
     this.#withArena(inputs, outputs, (resolve) => {
-      this.#each(this.#items, (launch) => launch.record(device.pass(), resolve, this.#turns));
+      this.#each(this.#items, (launch) => launch.record(resolve, this.#turns));
     });
     for (const buffer of [...inputs, ...outputs]) if (buffer) buffer.epoch = memory.device.epoch;
   }
@@ -195,11 +205,7 @@ export class WebgpuProgram implements Executable<WebgpuBuffer> {
       const { Stopwatch } = await import("./stopwatch.ts");
       const stopwatch = new Stopwatch(this.memory);
       this.#withArena(inputs, outputs, (resolve) => {
-        this.#each(this.#items, (launch) => {
-          const pass = stopwatch.pass(launch.name);
-          launch.record(pass, resolve, this.#turns);
-          pass.end();
-        });
+        this.#each(this.#items, (launch) => launch.record(resolve, this.#turns, stopwatch));
       });
       return stopwatch.times();
     }
@@ -208,7 +214,7 @@ export class WebgpuProgram implements Executable<WebgpuBuffer> {
     this.#withArena(inputs, outputs, (resolve) => {
       this.#each(this.#items, (launch) => {
         const start = performance.now() - begin;
-        launch.record(device.pass(), resolve, this.#turns);
+        launch.record(resolve, this.#turns);
         device.flush();
         const done = device.gpu.queue.onSubmittedWorkDone().then(() => performance.now() - begin);
         waits.push({ name: launch.name, start, done });

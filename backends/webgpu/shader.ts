@@ -47,6 +47,8 @@ export interface Context {
   readonly shared: boolean;
   /** Lanes are SIMD lanes of a CPU. */
   readonly software: boolean;
+  /** Whether kernels that read a buffer of f32 much had better read an image of it. */
+  hasImage(buffer: BufferPlan, dtype: DType): boolean;
   /** Most buffers that one kernel may see. */
   readonly maxBuffers: number;
   buffer(index: number): BufferPlan;
@@ -136,7 +138,12 @@ export class Shader {
 
   /** Element `index` of a buffer, or four from there on. */
   load(buffer: BufferPlan, dtype: DType, index: string, width: Width): string {
-    return `${this.#accessor(buffer, dtype, width, false)}(${index})`;
+    return `${this.#accessor(buffer, dtype, width, "get")}(${index})`;
+  }
+
+  /** Element `index` of a buffer that has an image, or four from a multiple of four on, read from that. */
+  fetch(buffer: BufferPlan, index: string, width: Width): string {
+    return `${this.#accessor(buffer, "f32", width, "fetch")}(${index})`;
   }
 
   /** Four elements `stride` apart. */
@@ -148,7 +155,7 @@ export class Shader {
 
   /** A statement that writes one element, or four. */
   store(buffer: BufferPlan, dtype: DType, index: string, value: string, width: Width): string {
-    return `${this.#accessor(buffer, dtype, width, true)}(${index}, ${value});`;
+    return `${this.#accessor(buffer, dtype, width, "set")}(${index}, ${value});`;
   }
 
   /** Whether four elements from a multiple of four on may be touched at once. */
@@ -157,15 +164,17 @@ export class Shader {
     return place.stride % (4 * bytesPerElement(dtype)) === 0 && this.aligned(this.context.buffer(place.of), dtype);
   }
 
-  #accessor(buffer: BufferPlan, dtype: DType, width: Width, set: boolean): string {
+  #accessor(buffer: BufferPlan, dtype: DType, width: Width, way: "get" | "fetch" | "set"): string {
     const { home, bytes, base, slices } = this.#resolve(buffer, dtype);
-    const key = placeKey(home);
+    const set = way === "set", image = way === "fetch";
+    const key = `${placeKey(home)}${image ? " image" : ""}`;
     let use = this.#uses.get(key);
     if (!use) {
       const at = this.#uses.size;
       use = {
         at,
         place: home,
+        image,
         bytes,
         write: false,
         atomic: false,
@@ -224,7 +233,11 @@ export class Shader {
     const bindings: Binding[] = uses.map((use) => ({
       place: use.place,
       bytes: use.bytes,
-      access: use.write || (use.place.kind === "arena" && arenaWritten) || use.atomic ? "write" : "read",
+      access: use.image
+        ? "image"
+        : use.write || (use.place.kind === "arena" && arenaWritten) || use.atomic
+        ? "write"
+        : "read",
     }));
     const declarations = uses.map((use, at) => declare(use, bindings[at].access));
     const rows = Math.ceil(this.#numbers.length / 4);

@@ -16,21 +16,38 @@ interface Batch {
 /** Gives every kernel a pass of its own with a timestamp at both ends. */
 export class Stopwatch {
   readonly #batches: Batch[] = [];
+  #begun = false;
 
   constructor(readonly memory: Memory) {}
 
+  /** Starts the time of the next kernel, whose pass comes later. */
+  begin(): void {
+    const { set, names } = this.#batch();
+    const timestampWrites = { querySet: set, beginningOfPassWriteIndex: 2 * names.length };
+    this.memory.device.encoder().beginComputePass({ timestampWrites }).end();
+    this.#begun = true;
+  }
+
   /** A pass for one kernel; the caller ends it. */
   pass(name: string): GPUComputePassEncoder {
+    const { set, names } = this.#batch();
+    const at = 2 * (names.push(name) - 1);
+    const beginning = this.#begun ? {} : { beginningOfPassWriteIndex: at };
+    this.#begun = false;
+    return this.memory.device.encoder().beginComputePass({
+      timestampWrites: { querySet: set, ...beginning, endOfPassWriteIndex: at + 1 },
+    });
+  }
+
+  /** Where the next two timestamps go. */
+  #batch(): Batch {
     const { device } = this.memory;
     let batch = this.#batches.at(-1);
     if (!batch || batch.names.length === KERNELS_PER_SET) {
       batch = { set: device.gpu.createQuerySet({ type: "timestamp", count: 2 * KERNELS_PER_SET }), names: [] };
       this.#batches.push(batch);
     }
-    const at = 2 * (batch.names.push(name) - 1);
-    return device.encoder().beginComputePass({
-      timestampWrites: { querySet: batch.set, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 },
-    });
+    return batch;
   }
 
   /** What was measured, once the GPU is done; milliseconds since the first kernel began. */

@@ -64,7 +64,7 @@ export class Tuner {
 
   /** Milliseconds that a kernel takes on memory of its own. */
   async #time(kernel: Kernel): Promise<number> {
-    const { memory, memory: { device } } = this;
+    const { memory } = this;
     const buffers = kernel.bindings.map(({ bytes }) => memory.alloc(bytes));
     const bindings = kernel.bindings.map((binding, index) => ({
       ...binding,
@@ -72,13 +72,9 @@ export class Tuner {
     }));
     const launch = new Launch({ ...kernel, bindings, tuning: undefined }, memory, new Map());
     const resolve = (place: { kind: string; index?: number }): WebgpuBuffer => buffers[place.index!];
-    launch.record(device.pass(), resolve, new Map());
+    launch.record(resolve, new Map());
     const stopwatch = new Stopwatch(memory);
-    for (let i = 0; i < REPEATS; i++) {
-      const pass = stopwatch.pass(kernel.name);
-      launch.record(pass, resolve, new Map());
-      pass.end();
-    }
+    for (let i = 0; i < REPEATS; i++) launch.record(resolve, new Map(), stopwatch);
     const times = await stopwatch.times();
     launch.dispose();
     for (const buffer of buffers) memory.free(buffer);
