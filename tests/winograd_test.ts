@@ -1,9 +1,10 @@
 /** Winograd's convolutions: every way a tile can lie, forward and both gradients, against the CPU. @module */
-import { assert } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { inputWindows } from "../backends/wasm/conv.ts";
 import { sizesOf } from "../backends/wasm/direct.ts";
 import { createWasm } from "../backends/wasm/mod.ts";
-import { filterGradScheme } from "../backends/wasm/winograd_filter_grad.ts";
+import { planConv } from "../backends/wasm/winograd_conv.ts";
+import { filterGradScheme, planFilterGrad } from "../backends/wasm/winograd_filter_grad.ts";
 import { schemeOf } from "../backends/wasm/winograd_products.ts";
 import * as tn from "../mod.ts";
 import type { Tensor } from "../mod.ts";
@@ -23,6 +24,8 @@ interface Row {
   readonly padding?: readonly [Pair, Pair];
   /** 1e-5 if not given, as for all ops; twice that for sums of many hundred products. */
   readonly relative?: number;
+  /** Whether the output and the filters' gradient are computed in stages. */
+  readonly stages?: true;
 }
 
 const NONE: Pair = [0, 0], ONE: Pair = [1, 1], TWO: Pair = [2, 2], FOUR: Pair = [4, 4];
@@ -55,6 +58,14 @@ const rows: Record<string, Row> = {
     relative: 2e-5,
   },
   "filters and channels in several parts": { x: [2, 70, 10, 14], filters: 67, relative: 2e-5 },
+  "many channels of small images": {
+    x: [3, 132, 5, 7],
+    filters: 137,
+    padding: [ONE, ONE],
+    relative: 2e-5,
+    stages: true,
+  },
+  "stride 2 and many channels": { x: [40, 60, 8, 8], filters: 71, ...STRIDE_TWO, padding: [ONE, ONE], stages: true },
 };
 
 /** Output with and without an epilogue, and the gradients. */
@@ -78,7 +89,7 @@ async function compute(
 }
 
 /** Asserts that forward and both gradients of the row are by Winograd's algorithm. */
-function assertWinograd({ x, filters, kernel = [3, 3], stride = ONE, padding = [NONE, NONE] }: Row): void {
+function assertWinograd({ x, filters, kernel = [3, 3], stride = ONE, padding = [NONE, NONE], stages }: Row): void {
   const [batch, channels, ...image] = x;
   const places = [0, 1].map((i) => {
     const [before, after] = padding[i];
@@ -95,8 +106,11 @@ function assertWinograd({ x, filters, kernel = [3, 3], stride = ONE, padding = [
     start: [1 - taps[0], 1 - taps[1]] as const,
   };
   const back = { ...sizes, channels: filters, filters: channels, input: sizes.output };
-  assert(schemeOf(sizes, windows), "another algorithm would run");
-  assert(filterGradScheme(sizes, windows), "another algorithm would compute the filters' gradient");
+  const scheme = schemeOf(sizes, windows), gradScheme = filterGradScheme(sizes, windows);
+  assert(scheme, "another algorithm would run");
+  assert(gradScheme, "another algorithm would compute the filters' gradient");
+  const plans = [planConv({ sizes, windows }, scheme), planFilterGrad({ sizes, windows }, gradScheme)];
+  if (stages) assertEquals(plans.map((plan) => plan!.stages.length), [3, 3]);
   assert(schemeOf(back, phase), "another algorithm would compute the input's gradient");
 }
 
@@ -120,7 +134,8 @@ for (const threads of [1, 2, 3]) {
 testOn("wasm", "wasm: winograd computes the same bits on 1, 2 and 3 threads", async () => {
   const ofThree: Row = { x: [6, 16, 27, 22], filters: 40, padding: [ONE, ONE] };
   const ofStrideTwo: Row = { ...ofThree, x: [6, 33, 28, 24], ...STRIDE_TWO };
-  for (const row of [ofThree, ofStrideTwo]) {
+  const ofStages = rows["stride 2 and many channels"];
+  for (const row of [ofThree, ofStrideTwo, ofStages]) {
     assertWinograd(row);
     const one = await compute(row, "wasm1");
     for (const backend of ["wasm2", "wasm3", "wasm3"]) {

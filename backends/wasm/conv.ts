@@ -19,7 +19,7 @@ import { directConv, directFilterGrad, planesOf, type Sizes, sizesOf, THIN } fro
 import { imageProduct } from "./image_product.ts";
 import type { Call } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { winogradConv } from "./winograd_conv.ts";
+import { contiguous, winogradConv } from "./winograd_conv.ts";
 import { winogradFilterGrad } from "./winograd_filter_grad.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
@@ -54,7 +54,7 @@ export function lowerConv(call: OpCall, attrs: ConvAttrs): Call[] {
       tapStride: [stride[0] * sizes.kernel[1], stride[1]],
     },
     x: x.ref,
-    y: y.ref,
+    y: contiguous(y.ref, windows.places),
   });
   if (winograd) return winograd;
   const { calls, plane, ...b } = windowMatrix(planesOf(x.ref, sizes), channels, windows, "places", call.temporary);

@@ -20,7 +20,7 @@ import { imageProduct } from "./image_product.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { lowerRegion } from "./region.ts";
-import { winogradConv } from "./winograd_conv.ts";
+import { contiguous, type Result, winogradConv } from "./winograd_conv.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
 /** One phase along one axis. */
@@ -61,7 +61,7 @@ function phasesOf(length: number, kernel: number, stride: number, dilation: numb
 type Phases = readonly [Phase, Phase];
 
 /** The gradient of one phase by Winograd's algorithm: a convolution of dy, taps backwards, channels for filters. */
-function winogradPhase(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Ref): Call[] | null {
+function winogradPhase(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Result): Call[] | null {
   const { inputs: [dy, w] } = call;
   const { channels, filters, output, kernel } = sizes;
   const [area, rowLength] = [size(kernel), kernel[1]];
@@ -97,12 +97,14 @@ export function lowerConvInputGrad(call: OpCall, attrs: ConvInputGradAttrs): Cal
     phasesOf(sizes.input[axis], sizes.kernel[axis], stride[axis], dilation[axis], padding[axis][0])
   );
   const all = rows.flatMap((y) => columns.map((x): Phases => [y, x]));
-  const winograd = all.length === 1 && winogradPhase(call, sizes, all[0], dx.ref);
+  const winograd = all.length === 1 && winogradPhase(call, sizes, all[0], contiguous(dx.ref, sizes.input));
   if (winograd) return winograd;
   return withSeparateEpilogue(call, (plain) => {
     const result = plain.outputs[0].ref;
     if (all.length === 1) return phase(plain, sizes, all[0], result);
     return all.flatMap((phases) => {
+      const winograd = winogradPhase(plain, sizes, phases, strided(sizes, phases, attrs, result));
+      if (winograd) return winograd;
       const part = plain.temporary(
         4 * sizes.batch * sizes.groups * sizes.channels * phases[0].places * phases[1].places,
       );
@@ -120,8 +122,6 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
   const shape = [batch, groups * channels, ...places];
   if (depth === 0) return fill(call, shape, to);
   const target: OpCall = { ...call, outputs: [{ shape, dtype: "f32", ref: to }] };
-  const winograd = winogradPhase(target, sizes, phases, to);
-  if (winograd) return winograd;
   const weights = call.temporary(4 * groups * channels * depth);
   const around = phases.map(({ taps, spread, start }) => (taps - 1) * spread - start);
   if (channels < THIN && around.every((n) => n >= 0)) {
@@ -180,25 +180,23 @@ function exchangeFilters(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Ref, ba
   return copy(call, region, [call.inputs[1].ref], to);
 }
 
+/** Where a phase's elements belong. */
+function strided({ input: [height, width] }: Sizes, [y, x]: Phases, { stride }: ConvInputGradAttrs, to: Ref): Result {
+  const ref = { ...to, offset: to.offset + 4 * (y.first * width + x.first) };
+  return { ref, plane: height * width, row: stride[0] * width, column: stride[1] };
+}
+
 /** Puts a phase's elements where they belong. */
-function place(
-  call: OpCall,
-  sizes: Sizes,
-  [y, x]: Phases,
-  { stride }: ConvInputGradAttrs,
-  from: Ref,
-  to: Ref,
-): Call[] {
-  const [height, width] = sizes.input;
-  const outer = [sizes.batch * sizes.groups * sizes.channels, y.places, x.places];
-  const strides = [height * width, stride[0] * width, stride[1]];
+function place(call: OpCall, sizes: Sizes, phases: Phases, attrs: ConvInputGradAttrs, from: Ref, to: Ref): Call[] {
+  const { ref, plane, row, column } = strided(sizes, phases, attrs, to);
+  const outer = [sizes.batch * sizes.groups * sizes.channels, ...phases.map(({ places }) => places)];
   const region: Region = {
     outer,
     inner: [],
     body: [{ kind: "load", input: 0, strides: stridesOf(outer), offset: 0, dtype: "f32" }],
-    stores: [{ value: 0, output: 0, strides, offset: y.first * width + x.first }],
+    stores: [{ value: 0, output: 0, strides: [plane, row, column], offset: 0 }],
   };
-  return copy(call, region, [from], to);
+  return copy(call, region, [from], ref);
 }
 
 function fill(call: OpCall, shape: readonly number[], to: Ref): Call[] {

@@ -9,7 +9,7 @@
 import { BackendError } from "../../core/errors.ts";
 
 const PAGE = 65536;
-/** The last page stays unused, so that reading a vector at the very end stays inside. */
+/** Pages that can be used. One more stays unused at the end, so that reading vectors past a block's end stays inside. */
 const MOST_PAGES = 65535;
 const ALIGNMENT = 64;
 const FIRST_PAGES = 256;
@@ -48,7 +48,7 @@ export class Heap {
   #refresh(): void {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);
-    this.#end = Math.min(this.memory.buffer.byteLength, MOST_PAGES * PAGE);
+    this.#end = this.memory.buffer.byteLength - PAGE;
   }
 
   /** A block of at least `bytes` bytes, aligned for vectors; its contents are whatever was there. */

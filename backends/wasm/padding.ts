@@ -3,10 +3,13 @@
  *
  * @module
  */
-import { size, stridesOf } from "../../core/shape.ts";
 import type { Sliding } from "../../ops/window.ts";
-import type { Call, Ref } from "./kernel.ts";
-import { type BoundRegion, lowerRegion } from "./region.ts";
+import type { Func, Local } from "./assembler.ts";
+import { i32, type V128 } from "./instructions.ts";
+import { type Call, chunkOf, floatWord, type Kernel, kernel, type Ref } from "./kernel.ts";
+import { i32x4, i8x16, v128 } from "./simd.ts";
+
+type Int = Local<"i32">;
 
 /** What there is to pad. */
 export interface Image {
@@ -66,43 +69,83 @@ export function frameImage(image: Image, frame: Frame, fill: number, temporary: 
     return { ...image, ref: { ...image.ref, offset }, part: 0, calls: [] };
   }
   const part = Math.ceil(frame.width / split), width = part * split;
-  const shape = [image.planes, height, width];
-  const ref = temporary(4 * size(shape));
-  const bound = { name: "padding", outputs: [ref], outputTypes: ["f32" as const] };
-  const border: BoundRegion = {
-    ...bound,
-    inputs: [],
-    region: {
-      outer: shape,
-      inner: [],
-      body: [{ kind: "const", value: fill, dtype: "f32" }],
-      stores: [{ value: 0, output: 0, strides: stridesOf(shape), offset: 0 }],
-    },
+  const ref = temporary(4 * image.planes * height * width);
+  const args: Record<string, number | Ref> = {
+    from: image.ref,
+    to: ref,
+    fill: floatWord(fill),
+    top,
+    height,
+    part,
+    imageHeight: image.height,
+    imageRow: 4 * image.width,
+    imagePlane: 4 * image.height * image.width,
   };
-  const copies = Array.from({ length: split }, (_, residue): BoundRegion => ({
-    ...bound,
-    inputs: [image.ref],
-    region: copyOf(image, frame, residue, part),
-  }));
-  const calls = (inside ? copies : [border, ...copies]).flatMap((region) => lowerRegion(region, temporary));
-  return { ref, height, width, part, calls };
+  for (let residue = 0; residue < split; residue++) {
+    const [begin, end] = [left, Math.min(left + image.width, frame.width)]
+      .map((column) => Math.min(part, Math.max(0, Math.ceil((column - residue) / split))));
+    args[`begin${residue}`] = begin;
+    args[`end${residue}`] = Math.max(begin, end);
+    args[`skip${residue}`] = 4 * (begin * split + residue - left);
+  }
+  const call = {
+    name: "padding",
+    kernel: frameKernel(Object.keys(args), split),
+    args,
+    total: image.planes,
+    chunk: chunkOf(image.planes, COST * height * width),
+  };
+  return { ref, height, width, part, calls: [call] };
 }
 
-/** Copies the columns of a frame that lie in part `residue` of its rows. */
-function copyOf(image: Image, { top, left, height, width, split = 1 }: Frame, residue: number, part: number) {
-  const y = Math.max(0, -top);
-  const firstColumn = Math.max(left, 0);
-  const column = firstColumn + (residue - firstColumn % split + split) % split; // in the frame
-  const rows = Math.max(0, Math.min(image.height, height - top) - y);
-  const columns = Math.max(0, Math.ceil((Math.min(image.width + left, width) - column) / split));
-  const outer = [image.planes, rows, columns];
-  const plane = image.height * image.width, row = part * split;
-  const from = { strides: [plane, image.width, split], offset: y * image.width + column - left };
-  const to = { strides: [height * row, row, 1], offset: (y + top) * row + residue * part + (column - residue) / split };
-  return {
-    outer,
-    inner: [],
-    body: [{ kind: "load" as const, input: 0, ...from, dtype: "f32" as const }],
-    stores: [{ value: 0, output: 0, ...to }],
-  };
+/** Nanoseconds that an element takes. */
+const COST = 0.3;
+
+/** One item is one plane, row by row. */
+function frameKernel(names: readonly string[], split: number): Kernel {
+  return kernel(`frame ${split}`, names, ({ f, args, begin, end }) => {
+    const fill = f.let(i32x4.splat(args.fill));
+    const to = f.let(i32.add(args.to, i32.mul(begin, i32.mul(args.height, i32.mul(args.part, 4 * split)))));
+    const image = f.let(i32.add(args.from, i32.mul(begin, args.imagePlane)));
+    const put = (width: 4 | 1, value: V128) => {
+      f.do(width === 4 ? v128.store(to, value) : v128.store32_lane(to, f.let(value), 0));
+      f.increase(to, 4 * width);
+    };
+    const border = (count: Int) => {
+      f.while(i32.ge_u(count, 4), () => [put(4, fill), f.increase(count, -4)]);
+      f.while(count, () => [put(1, fill), f.increase(count, -1)]);
+    };
+    f.for({ from: begin, to: end }, () => {
+      f.for({ to: args.height }, (row) => {
+        const imageRow = f.let(i32.sub(row, args.top));
+        const inside = () => {
+          const from = f.let(i32.add(image, i32.mul(imageRow, args.imageRow)));
+          for (let residue = 0; residue < split; residue++) {
+            const [first, last, skip] = [args[`begin${residue}`], args[`end${residue}`], args[`skip${residue}`]];
+            border(f.let(first));
+            const pixel = f.let(i32.add(from, skip)), count = f.let(i32.sub(last, first));
+            const copy = (width: 4 | 1) => {
+              put(width, width === 4 ? fourPixels(f, pixel, split) : v128.load32_zero(pixel));
+              f.increase(pixel, 4 * width * split);
+              f.increase(count, -width);
+            };
+            f.while(i32.ge_u(count, 4), () => copy(4));
+            f.while(count, () => copy(1));
+            border(f.let(i32.sub(args.part, last)));
+          }
+        };
+        f.if(i32.lt_u(imageRow, args.imageHeight), inside, () => border(f.let(i32.mul(args.part, split))));
+      });
+      f.increase(image, args.imagePlane);
+    });
+  });
+}
+
+/** Four pixels, `split` apart. */
+function fourPixels(f: Func, pixel: Int, split: number): V128 {
+  if (split === 1) return v128.load(pixel);
+  if (split === 2) return i8x16.shuffle32(f.let(v128.load(pixel)), f.let(v128.load(pixel, 16)), [0, 2, 4, 6]);
+  const value = f.let(v128.load32_zero(pixel));
+  for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(pixel, value, lane, 4 * split * lane));
+  return value;
 }

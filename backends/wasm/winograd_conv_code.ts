@@ -1,13 +1,9 @@
 /**
  * The code of Winograd's convolution; see `winograd_conv.ts`.
  *
- * ```text
- *  this thread's scratch memory:  patch of four tiles | V | M | block of the result (if it has an epilogue)
- * ```
- *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Local, Range } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import type { Epilogue } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
@@ -16,7 +12,7 @@ import { TILE_COLUMNS } from "./tile.ts";
 import { OUTPUTS, type Scheme } from "./winograd.ts";
 import { phaseAddress } from "./winograd_image.ts";
 import { multiplyPositions } from "./winograd_products.ts";
-import { imageReading, PATCH_BYTES, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
+import { imageReading, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
 
 type Int = Local<"i32">;
 
@@ -33,6 +29,15 @@ interface Filters {
   readonly count: Int;
 }
 
+/** Where the first of some products' matrices are, and how many rows and columns M has. */
+interface Product {
+  readonly u: Int;
+  readonly v: Int;
+  readonly m: Int;
+  readonly rows: Int;
+  readonly tiles: Int;
+}
+
 /** Where a tile of the result is: its image, its row of tiles (of the image, of the block), its places. */
 interface Position {
   readonly image: Int;
@@ -41,45 +46,100 @@ interface Position {
   readonly x: Int;
 }
 
-/** Writes the loops over one block and some filters. */
+/** What a kernel does: everything for a block, or all of V, all of M, all of y. */
+export type Stage = "fused" | "image" | "products" | "output";
+
+/** What the code depends on, besides the stage. */
+export interface Structure {
+  readonly scheme: Scheme;
+  readonly epilogue: Epilogue | null;
+  /** Elements from column to column of the result. */
+  readonly step: number;
+}
+
+/** Writes the work items of each stage. */
 export class ConvWriter {
   readonly #patch: Int;
-  readonly #v: Int;
-  readonly #m: Int;
+  /** Where the block of the result is that an epilogue reads: four rows for each row of tiles and each filter. */
   readonly #block: Int;
-  /** Bytes of a row of places, and of four rows. */
+  /** Bytes from row to row of what is written, and of four rows of the block. */
   readonly #rowBytes: Int;
   readonly #stripBytes: Int;
 
   constructor(
     readonly f: Func,
     readonly args: Readonly<Record<string, Int>>,
-    readonly scheme: Scheme,
-    readonly epilogue: Epilogue | null,
+    readonly structure: Structure,
   ) {
     this.#patch = f.let(f.module.global("scratch"));
-    this.#v = f.let(i32.add(this.#patch, PATCH_BYTES));
-    this.#m = f.let(i32.add(this.#patch, args.m));
     this.#block = f.let(i32.add(this.#patch, args.block));
-    this.#rowBytes = f.let(i32.shl(args.placesX, 2));
+    this.#rowBytes = structure.epilogue ? f.let(i32.shl(args.placesX, 2)) : args.yRow;
     this.#stripBytes = f.let(i32.mul(this.#rowBytes, OUTPUTS));
   }
 
-  item(item: Int): void {
+  /** Everything for a block of tiles and some filters; V and M are in this thread's scratch memory. */
+  fused(item: Int): void {
     const { f, args } = this;
-    const index = f.let(i32.div_u(item, args.filterBlocks));
-    const part = i32.sub(item, i32.mul(index, args.filterBlocks));
-    const firstRow = f.let(i32.mul(index, args.tileRows));
+    const block = this.#blockOf(item);
+    const v = f.let(i32.add(this.#patch, args.v)), m = f.let(i32.add(this.#patch, args.m));
+    this.#transformImage(block, { from: 0, to: block.tiles }, v);
+    this.#eachChunk(item, (filters) => {
+      const u = f.let(i32.add(args.u, i32.mul(filters.first, args.uRow)));
+      this.#multiply(this.structure.scheme.positions, { u, v, m, rows: filters.count, tiles: block.tiles });
+      this.#finish(block, filters, m);
+    });
+  }
+
+  /** V of eight tiles. */
+  image(item: Int): void {
+    const { f, args } = this;
+    const from = f.let(i32.mul(item, TILE_COLUMNS));
+    const to = f.let(i32.min_u(f.let(i32.add(from, TILE_COLUMNS)), args.tiles));
+    this.#transformImage(
+      { firstRow: f.let(i32.const(0)), rows: args.allRows, tiles: args.tiles },
+      { from, to },
+      args.v,
+    );
+  }
+
+  /** M of one position and some filters. */
+  products(item: Int): void {
+    const { f, args } = this;
+    const position = f.let(i32.div_u(item, args.productBlocks));
+    const part = i32.sub(item, i32.mul(position, args.productBlocks));
+    const first = f.let(i32.mul(part, args.productBlock));
+    const rows = f.let(i32.min_u(f.let(i32.sub(args.filters, first)), args.productBlock));
+    const at = (matrix: "u" | "v" | "m") => i32.add(args[matrix], i32.mul(position, args[`${matrix}Position`]));
+    const u = f.let(i32.add(at("u"), i32.mul(first, args.uRow)));
+    const m = f.let(i32.add(at("m"), i32.mul(first, args.mRow)));
+    this.#multiply(1, { u, v: f.let(at("v")), m, rows, tiles: args.tiles });
+  }
+
+  /** The result for a block of tiles. */
+  output(item: Int): void {
+    const { f, args } = this;
+    const block = this.#blockOf(item);
+    const tiles = f.let(i32.add(args.m, i32.shl(i32.mul(block.firstRow, args.tilesX), 2)));
+    this.#eachChunk(item, (filters) => {
+      this.#finish(block, filters, f.let(i32.add(tiles, i32.mul(filters.first, args.mRow))));
+    });
+  }
+
+  /** The rows of tiles of a work item. */
+  #blockOf(item: Int): Block {
+    const { f, args } = this;
+    const firstRow = f.let(i32.mul(i32.div_u(item, args.filterBlocks), args.tileRows));
     const rows = f.let(i32.min_u(f.let(i32.sub(args.allRows, firstRow)), args.tileRows));
-    const block = { firstRow, rows, tiles: f.let(i32.mul(rows, args.tilesX)) };
-    this.#transformImage(block);
-    const first = f.let(i32.mul(part, args.filterBlock));
+    return { firstRow, rows, tiles: f.let(i32.mul(rows, args.tilesX)) };
+  }
+
+  /** The filters of a work item, a chunk at a time. */
+  #eachChunk(item: Int, visit: (filters: Filters) => void): void {
+    const { f, args } = this;
+    const first = f.let(i32.mul(i32.rem_u(item, args.filterBlocks), args.filterBlock));
     const end = f.let(i32.min_u(f.let(i32.add(first, args.filterBlock)), args.filters));
     f.count(first, { to: end, step: args.chunk }, () => {
-      const filters = { first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.chunk)) };
-      this.#multiply(block, filters);
-      this.#transformOutput(block, filters);
-      if (this.epilogue) this.#finish(this.epilogue, block, filters);
+      visit({ first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.chunk)) });
     });
   }
 
@@ -100,11 +160,11 @@ export class ConvWriter {
   }
 
   /** `V`: for each position, for each 8 tiles, for each phase and channel, 8 floats. */
-  #transformImage(block: Block): void {
+  #transformImage(block: Block, range: Pick<Range, "from" | "to">, v: Int): void {
     const { f, args } = this;
     const { height, width, imageRow: rowBytes } = args;
-    const reading = imageReading(this.scheme), imageBytes = f.let(i32.mul(args.channels, args.imagePlane));
-    f.for({ to: block.tiles, step: 4 }, (first) => {
+    const reading = imageReading(this.structure.scheme), imageBytes = f.let(i32.mul(args.channels, args.imagePlane));
+    f.for({ ...range, step: 4 }, (first) => {
       const tiles = this.#four(first, (index): Tile => {
         const { image, y, x } = this.#position(block, index);
         return {
@@ -114,7 +174,7 @@ export class ConvWriter {
         };
       });
       const panel = i32.mul(i32.div_u(first, TILE_COLUMNS), args.vPanel);
-      const row = f.let(i32.add(this.#v, i32.add(panel, i32.shl(i32.rem_u(first, TILE_COLUMNS), 2))));
+      const row = f.let(i32.add(v, i32.add(panel, i32.shl(i32.rem_u(first, TILE_COLUMNS), 2))));
       f.for({ to: args.phases }, (phase) => {
         const x = phaseAddress(f, args, phase);
         const sources = tiles.map((tile) => ({ ...tile, image: f.let(i32.add(tile.image, x)) }));
@@ -131,23 +191,23 @@ export class ConvWriter {
     });
   }
 
-  /** `M = U · V`. */
-  #multiply(block: Block, filters: Filters): void {
+  /** `M = U · V` for some positions, rows and tiles. */
+  #multiply(positions: number, { u, v, m, rows, tiles }: Product): void {
     const { f, args } = this;
     multiplyPositions(f, {
-      positions: this.scheme.positions,
-      a: f.let(i32.add(args.u, i32.mul(filters.first, args.uRow))),
+      positions,
+      a: u,
       aOrder: "rows",
       aStride: args.uRow,
       aPosition: args.uPosition,
-      b: this.#v,
+      b: v,
       bPanel: args.vPanel,
       bPosition: args.vPosition,
-      c: this.#m,
+      c: m,
       cRow: args.mRow,
       cPosition: args.mPosition,
-      rows: filters.count,
-      columns: block.tiles,
+      rows,
+      columns: tiles,
       depth: args.planes,
       accumulate: i32.const(0),
     });
@@ -157,12 +217,12 @@ export class ConvWriter {
   #target(block: Block, filters: Filters, index: Int): Target {
     const { f, args } = this;
     const { image, blockRow, y, x } = this.#position(block, index);
-    const strip = this.epilogue
+    const strip = this.structure.epilogue
       ? i32.add(this.#block, i32.mul(blockRow, i32.mul(args.chunk, this.#stripBytes)))
       : i32.add(i32.add(args.y, this.#plane(image, filters)), i32.mul(y, this.#rowBytes));
     const below = f.let(i32.sub(args.placesY, y)), beside = f.let(i32.sub(args.placesX, x));
     return {
-      address: f.let(i32.add(strip, i32.shl(x, 2))),
+      address: f.let(i32.add(strip, i32.mul(x, 4 * this.structure.step))),
       rows: f.let(i32.select(i32.lt_u(index, block.tiles), i32.min_u(below, OUTPUTS), 0)),
       columns: f.let(i32.min_u(beside, OUTPUTS)),
     };
@@ -171,18 +231,24 @@ export class ConvWriter {
   /** Bytes before an image's plane of the first filter. */
   #plane(image: Int, { first }: Filters) {
     const { args } = this;
-    return i32.mul(i32.add(i32.mul(image, args.filters), first), i32.mul(args.placesY, this.#rowBytes));
+    return i32.mul(i32.add(i32.mul(image, args.filters), first), args.yPlane);
+  }
+
+  /** The result of some filters for a block, from M of the first of them. */
+  #finish(block: Block, filters: Filters, m: Int): void {
+    this.#transformOutput(block, filters, m);
+    if (this.structure.epilogue) this.#applyEpilogue(this.structure.epilogue, block, filters);
   }
 
   /** `Aᵀ M A`. The block has a strip of four rows of places for each row of tiles and each filter. */
-  #transformOutput(block: Block, filters: Filters): void {
+  #transformOutput(block: Block, filters: Filters, m: Int): void {
     const { f, args } = this;
-    const { scheme } = this;
-    const writing = { scheme, positionBytes: args.mPosition, rowBytes: this.#rowBytes, patch: this.#patch };
-    const filterBytes = f.let(this.epilogue ? this.#stripBytes : i32.mul(args.placesY, this.#rowBytes));
+    const { scheme, step } = this.structure;
+    const writing = { scheme, positionBytes: args.mPosition, rowBytes: this.#rowBytes, step, patch: this.#patch };
+    const filterBytes = this.structure.epilogue ? this.#stripBytes : args.yPlane;
     f.for({ to: block.tiles, step: 4 }, (tile) => {
       const targets = this.#four(tile, (index) => this.#target(block, filters, index));
-      const from = f.let(i32.add(this.#m, i32.shl(tile, 2)));
+      const from = f.let(i32.add(m, i32.shl(tile, 2)));
       f.for({ to: filters.count }, () => {
         writeTiles(f, { ...writing, from, targets });
         for (const { address } of targets) f.increase(address, filterBytes);
@@ -192,7 +258,7 @@ export class ConvWriter {
   }
 
   /** The epilogue, strip by strip. */
-  #finish({ shape }: Epilogue, block: Block, filters: Filters): void {
+  #applyEpilogue({ shape }: Epilogue, block: Block, filters: Filters): void {
     const { f, args } = this;
     const pointer = f.let(this.#block);
     f.for({ to: block.rows }, (blockRow) => {

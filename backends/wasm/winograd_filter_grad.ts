@@ -2,13 +2,15 @@
  * The gradient of filters by Winograd's algorithm. `planes` are phases and channels.
  *
  * ```text
- *  for each share of the tiles, some filters and some channels
- *    for each block of its tiles
- *                   V [positions, tiles, planes]   = Bᵀ d B, packed as the products' panels
- *                   D [positions, tiles, filters]  = A dY Aᵀ
- *                   M [positions, filters, planes] += Dᵀ · V, a product for each position
- *  once             dw                             = Gᵀ M G, of the sum of the shares' M
+ *  V [positions, tiles, planes]   = Bᵀ d B, packed as the products' panels
+ *  D [positions, tiles, filters]  = A dY Aᵀ
+ *  M [positions, filters, planes] = Dᵀ · V, a product for each position
+ *  dw                             = Gᵀ M G
  * ```
+ *
+ * The first three are *fused* where there are few planes and filters: each work item takes some tiles, filters and
+ * planes, block by block so that V and D stay in the second-level cache, and adds to its share of M. Where items would
+ * transform the same tiles again and again, there are *stages* instead: all of V and all of D, then M.
  *
  * @module
  */
@@ -23,16 +25,15 @@ import { f32x4, v128 } from "./simd.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import type { Windows } from "./windows.ts";
 import { both, type Scheme } from "./winograd.ts";
-import { ARGS, ShareWriter } from "./winograd_filter_grad_code.ts";
+import type { ConvShape } from "./winograd_conv.ts";
+import { ARGS, FilterGradWriter, type Stage, STAGE_TILES } from "./winograd_filter_grad_code.ts";
 import { offsetsOf } from "./winograd_filters.ts";
 import { phasesOf, tilesOf } from "./winograd_image.ts";
-import { APART, schemeOf } from "./winograd_products.ts";
+import { APART, MOST_STAGED_BYTES, schemeOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
 
 /** The filters' gradient of a convolution. */
-export interface WinogradFilterGrad {
-  readonly sizes: Sizes;
-  readonly windows: Windows;
+export interface WinogradFilterGrad extends ConvShape {
   readonly x: Ref;
   readonly dy: Ref;
 }
@@ -43,6 +44,10 @@ const MOST_FILTERS = 13 * TILE_ROWS, MOST_CHANNELS = 8 * TILE_COLUMNS;
 const MOST_BYTES = 800_000;
 /** Tiles that are enough for a share of its own. */
 const FEWEST_TILES = 16;
+/** Stages pay off if fused items would transform this many times as many tiles. */
+const TIMES = 2;
+/** Most tiles of a product's slice. */
+const MOST_DEPTH = 384;
 /** Nanoseconds that the sum for one filter of one channel takes. */
 const SUM_COST = 25;
 
@@ -66,32 +71,72 @@ export function winogradFilterGrad(call: OpCall, conv: WinogradFilterGrad): Call
   return scheme && withSeparateEpilogue(call, (plain) => callsOf(plain, conv, scheme));
 }
 
-/** How the work is cut, and sizes of V, D and M. */
-function layoutOf({ sizes, windows: { places, step } }: WinogradFilterGrad, { positions }: Scheme) {
-  const { batch, channels, filters } = sizes, phases = size(step);
+/** How M is made. */
+interface Plan {
+  /** Bytes of V and D, if they are in temporary memory. */
+  readonly temporary: Readonly<Record<string, number>>;
+  readonly args: Readonly<Record<string, number>>;
+  /** How many parts of M are to be added up. */
+  readonly shares: number;
+  /** The kernels, and their work items. */
+  readonly stages: readonly (readonly [Stage, number])[];
+}
+
+/** Sizes of V and D, for so many tiles and channels, with rows of D so many bytes apart. */
+function matricesOf({ positions }: Scheme, tiles: number, channels: number, dRow: number) {
+  const vPanel = 4 * TILE_COLUMNS * tiles, vPosition = 4 * channels * tiles + APART;
+  const dPosition = dRow * tiles + APART;
+  return { strides: { vPanel, vPosition, dRow, dPosition }, v: positions * vPosition, d: positions * dPosition };
+}
+
+/** How the matrices of a filter's gradient are made. */
+export function planFilterGrad({ sizes, windows: { places, step } }: ConvShape, scheme: Scheme): Plan {
+  const { batch, channels, filters } = sizes, { positions } = scheme, phases = size(step), planes = phases * channels;
   const tiles = batch * size(tilesOf(places));
-  const planes = planeBlocks(sizes), { channelBlock, filterBlock, channelBlocks, filterBlocks } = planes;
+  const blocks = planeBlocks(sizes), { channelBlock, filterBlock, channelBlocks, filterBlocks } = blocks;
   const parts = phases * channelBlocks * filterBlocks;
+  const whole = matricesOf(scheme, tiles, channelBlock * channelBlocks, 4 * roundUp(filters, 4) + APART);
+  const transforms = filterBlocks * planes + phases * channelBlocks * filters;
+  if (transforms > TIMES * (planes + filters) && phases * whole.v + whole.d <= MOST_STAGED_BYTES) {
+    const block = even(tiles, MOST_DEPTH, 1), vPhase = whole.v;
+    return {
+      temporary: { v: phases * whole.v, d: whole.d },
+      args: { ...blocks, ...whole.strides, vPhase, block, tiles, share: tiles },
+      shares: 1,
+      stages: [
+        ["image", phases * Math.ceil(tiles / STAGE_TILES)],
+        ["outputGrad", Math.ceil(tiles / STAGE_TILES)],
+        ["products", positions * parts],
+      ],
+    };
+  }
   const wanted = Math.min(Math.ceil(ENOUGH_ITEMS / parts), Math.floor(tiles / FEWEST_TILES));
-  const share = Math.ceil(tiles / Math.max(1, wanted));
+  const share = Math.ceil(tiles / Math.max(1, wanted)), shares = Math.ceil(tiles / share);
   const block = even(share, Math.floor(MOST_BYTES / (4 * positions * (channelBlock + filterBlock))), 1);
-  const dRow = 4 * roundUp(filterBlock, 4), dPosition = dRow * block + APART;
-  const vPanel = 4 * TILE_COLUMNS * block, vPosition = 4 * channelBlock * block + APART;
-  const d = roundUp(PATCH_BYTES + positions * vPosition, 64);
-  const mPhase = 4 * roundUp(channels, TILE_COLUMNS), mRow = phases * mPhase + APART;
-  const mPosition = mRow * filters + APART, mShare = positions * mPosition;
-  return { ...planes, tiles, share, block, vPanel, vPosition, dRow, dPosition, d, mPhase, mRow, mPosition, mShare };
+  const { strides, v } = matricesOf(scheme, block, channelBlock, 4 * roundUp(filterBlock, 4));
+  const args = {
+    ...blocks,
+    ...strides,
+    vPhase: 0,
+    v: PATCH_BYTES,
+    d: roundUp(PATCH_BYTES + v, 64),
+    block,
+    tiles,
+    share,
+  };
+  return { temporary: {}, args, shares, stages: [["fused", shares * parts]] };
 }
 
 function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilterGrad, scheme: Scheme): Call[] {
   const { sizes, windows } = conv;
   const { channels, filters, kernel } = sizes, { places, step } = windows;
-  const layout = layoutOf(conv, scheme);
-  const { tiles, share, channelBlocks, filterBlocks, mPhase, mRow, mPosition, mShare } = layout;
-  const tilesOfImage = tilesOf(places), shares = Math.ceil(tiles / share), phases = size(step);
+  const plan = planFilterGrad(conv, scheme), { shares } = plan, phases = size(step);
+  const mPhase = 4 * roundUp(channels, TILE_COLUMNS), mRow = phases * mPhase + APART;
+  const mPosition = mRow * filters + APART, mShare = scheme.positions * mPosition;
   const m = temporary(shares * mShare);
   const image = phasesOf(planesOf(conv.x, sizes), windows, scheme, temporary);
-  const args: Record<typeof ARGS[number], Arg> = {
+  const tilesOfImage = tilesOf(places);
+  const args: Record<string, Arg> = {
     ...image.args,
     dy: conv.dy,
     m,
@@ -101,8 +146,13 @@ function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilte
     placesX: places[1],
     tilesX: tilesOfImage[1],
     tilesOfImage: size(tilesOfImage),
-    ...layout,
+    mPhase,
+    mRow,
+    mPosition,
+    mShare,
+    ...plan.args,
   };
+  for (const [matrix, bytes] of Object.entries(plan.temporary)) args[matrix] = temporary(bytes);
   const taps = offsetsOf([scheme.taps, scheme.taps], [step[0] * kernel[1], step[1]]);
   const sums = offsetsOf(step, [kernel[1], 1]).map((first, phase) => ({
     name,
@@ -120,14 +170,20 @@ function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilte
     total: filters,
     chunk: chunkOf(filters, SUM_COST * channels),
   }));
-  const total = shares * filterBlocks * phases * channelBlocks;
-  return [...image.calls, { name, kernel: productsKernel(scheme), args, total, chunk: 1 }, ...sums];
+  const stages = plan.stages.map(([stage, total]) => ({
+    name,
+    kernel: stageKernel(stage, scheme),
+    args,
+    total,
+    chunk: 1,
+  }));
+  return [...image.calls, ...stages, ...sums];
 }
 
-function productsKernel(scheme: Scheme): Kernel {
-  return kernel(`winograd ${scheme.taps} filter gradient`, ARGS, ({ f, args, begin, end }) => {
-    const writer = new ShareWriter(f, args, scheme);
-    f.for({ from: begin, to: end }, (item) => writer.item(item));
+function stageKernel(stage: Stage, scheme: Scheme): Kernel {
+  return kernel(`winograd ${stage} ${scheme.taps} of filter gradient`, ARGS, ({ f, args, begin, end }) => {
+    const writer = new FilterGradWriter(f, args, scheme);
+    f.for({ from: begin, to: end }, (item) => writer[stage](item));
   });
 }
 

@@ -18,7 +18,6 @@ import {
   imageReading,
   type ImageSizes,
   outputGradReading,
-  PATCH_BYTES,
   type Reading,
   readTiles,
   type Tile,
@@ -48,7 +47,9 @@ export const ARGS = [
   "vPanel",
   "dRow",
   "dPosition",
+  "v",
   "d",
+  "vPhase",
   "mPhase",
   "mRow",
   "mPosition",
@@ -67,6 +68,18 @@ interface Block {
   readonly count: Int;
 }
 
+/** Where the first of some products' matrices are, and their sizes. */
+interface Product {
+  readonly d: Int;
+  readonly v: Int;
+  readonly m: Int;
+  readonly block: Block;
+  readonly filters: Planes;
+  readonly channels: Planes;
+  /** Whether to add to what is there. */
+  readonly accumulate: Int;
+}
+
 /** An image and how its tiles are read. */
 interface Source {
   readonly reading: Reading;
@@ -79,11 +92,15 @@ interface Source {
   readonly start: readonly [number | Int, number | Int];
 }
 
-/** Writes the loops over one share of the tiles, for some filters and channels. */
-export class ShareWriter {
+/** What a kernel does: everything for a share, or all of V, all of D, all of M. */
+export type Stage = "fused" | "image" | "outputGrad" | "products";
+
+/** Tiles of a work item of the stages that transform. */
+export const STAGE_TILES = 16;
+
+/** Writes the work items of each stage. */
+export class FilterGradWriter {
   readonly #patch: Int;
-  readonly #v: Int;
-  readonly #d: Int;
 
   constructor(
     readonly f: Func,
@@ -91,11 +108,61 @@ export class ShareWriter {
     readonly scheme: Scheme,
   ) {
     this.#patch = f.let(f.module.global("scratch"));
-    this.#v = f.let(i32.add(this.#patch, PATCH_BYTES));
-    this.#d = f.let(i32.add(this.#patch, args.d));
   }
 
-  item(item: Int): void {
+  /** Everything for a share of the tiles, a phase, some filters and channels; V and D are in this thread's scratch memory. */
+  fused(item: Int): void {
+    const { f, args } = this;
+    const { phase, filters, channels, rest: share } = this.#planes(item);
+    const v = f.let(i32.add(this.#patch, args.v)), d = f.let(i32.add(this.#patch, args.d));
+    const m = f.let(i32.add(this.#productAt(phase, filters, channels), i32.mul(share, args.mShare)));
+    const x = phaseAddress(f, args, phase);
+    const begin = f.let(i32.mul(share, args.share));
+    this.#eachBlock(begin, f.let(i32.min_u(f.let(i32.add(begin, args.share)), args.tiles)), (block) => {
+      this.#transformImage(x, block, channels, v);
+      this.#transformOutputGrad(block, filters, d);
+      const accumulate = f.let(i32.ne(block.first, begin));
+      this.#multiply(this.scheme.positions, { d, v, m, block, filters, channels, accumulate });
+    });
+  }
+
+  /** V of some tiles of a phase. */
+  image(item: Int): void {
+    const { f, args } = this;
+    const phase = f.let(i32.rem_u(item, args.phases));
+    const block = this.#stageBlock(f.let(i32.div_u(item, args.phases)));
+    const all = { first: f.let(i32.const(0)), count: args.channels };
+    const v = i32.add(i32.add(args.v, i32.mul(phase, args.vPhase)), i32.mul(block.first, 4 * TILE_COLUMNS));
+    this.#transformImage(phaseAddress(f, args, phase), block, all, f.let(v));
+  }
+
+  /** D of some tiles. */
+  outputGrad(item: Int): void {
+    const { f, args } = this;
+    const block = this.#stageBlock(item);
+    const all = { first: f.let(i32.const(0)), count: args.filters };
+    this.#transformOutputGrad(block, all, f.let(i32.add(args.d, i32.mul(block.first, args.dRow))));
+  }
+
+  /** M of one position and phase, some filters and channels. */
+  products(item: Int): void {
+    const { f, args } = this;
+    const { phase, filters, channels, rest: position } = this.#planes(item);
+    const panel = i32.mul(i32.div_u(channels.first, TILE_COLUMNS), args.vPanel);
+    const vs = f.let(
+      i32.add(i32.add(args.v, i32.mul(phase, args.vPhase)), i32.add(i32.mul(position, args.vPosition), panel)),
+    );
+    const ds = f.let(i32.add(i32.add(args.d, i32.mul(position, args.dPosition)), i32.shl(filters.first, 2)));
+    const m = f.let(i32.add(this.#productAt(phase, filters, channels), i32.mul(position, args.mPosition)));
+    this.#eachBlock(f.let(i32.const(0)), args.tiles, (block) => {
+      const v = f.let(i32.add(vs, i32.mul(block.first, 4 * TILE_COLUMNS)));
+      const d = f.let(i32.add(ds, i32.mul(block.first, args.dRow)));
+      this.#multiply(1, { d, v, m, block, filters, channels, accumulate: block.first });
+    });
+  }
+
+  /** The channels, phase and filters of a work item, and the rest of its number. */
+  #planes(item: Int) {
     const { f, args } = this;
     const planes = (index: Int, block: Int, all: Int): Planes => {
       const first = f.let(i32.mul(index, block));
@@ -110,23 +177,31 @@ export class ShareWriter {
     const channels = planes(next(args.channelBlocks), args.channelBlock, args.channels);
     const phase = next(args.phases);
     const filters = planes(next(args.filterBlocks), args.filterBlock, args.filters);
-    const share = rest;
+    return { channels, phase, filters, rest };
+  }
+
+  /** Address in M's first position. */
+  #productAt(phase: Int, filters: Planes, channels: Planes) {
+    const { args } = this;
     const column = i32.add(i32.mul(phase, args.mPhase), i32.shl(channels.first, 2));
-    const place = i32.add(i32.mul(filters.first, args.mRow), column);
-    const m = f.let(i32.add(args.m, i32.add(i32.mul(share, args.mShare), place)));
-    const x = phaseAddress(f, args, phase);
-    const begin = f.let(i32.mul(share, args.share));
-    const end = f.let(i32.min_u(f.let(i32.add(begin, args.share)), args.tiles));
+    return i32.add(args.m, i32.add(i32.mul(filters.first, args.mRow), column));
+  }
+
+  #eachBlock(begin: Int, end: Int, visit: (block: Block) => void): void {
+    const { f, args } = this;
     f.for({ from: begin, to: end, step: args.block }, (first) => {
-      const block = { first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.block)) };
-      this.#transformImage(x, block, channels);
-      this.#transformOutputGrad(block, filters);
-      this.#multiply(m, block, filters, channels, f.let(i32.ne(first, begin)));
+      visit({ first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.block)) });
     });
   }
 
-  /** `V`: for each position, for each 8 channels, for each tile, 8 floats. */
-  #transformImage(image: Int, block: Block, channels: Planes): void {
+  #stageBlock(index: Int): Block {
+    const { f, args } = this;
+    const first = f.let(i32.mul(index, STAGE_TILES));
+    return { first, count: f.let(i32.min_u(f.let(i32.sub(args.tiles, first)), STAGE_TILES)) };
+  }
+
+  /** `V` from `v` on: for each position, for each 8 channels, for each tile, 8 floats. */
+  #transformImage(image: Int, block: Block, channels: Planes, v: Int): void {
     const { f, args } = this;
     const { height, width, imageRow: rowBytes, channels: planes, imagePlane: planeBytes, startY, startX } = args;
     const reading = imageReading(this.scheme), sizes = { height, width, rowBytes };
@@ -134,12 +209,12 @@ export class ShareWriter {
     this.#transform(source, block, channels, args.vPosition, (tile, channel) => {
       const panel = i32.mul(i32.div_u(channel, TILE_COLUMNS), args.vPanel);
       const row = i32.add(i32.mul(tile, 4 * TILE_COLUMNS), i32.shl(i32.rem_u(channel, TILE_COLUMNS), 2));
-      return f.let(i32.add(this.#v, i32.add(panel, row)));
+      return f.let(i32.add(v, i32.add(panel, row)));
     });
   }
 
-  /** `D`: for each position, for each tile, all filters. */
-  #transformOutputGrad(block: Block, filters: Planes): void {
+  /** `D` from `d` on: for each position, for each tile, all filters. */
+  #transformOutputGrad(block: Block, filters: Planes, d: Int): void {
     const { f, args } = this;
     const { dy: image, placesY: height, placesX: width, filters: planes } = args;
     const reading = outputGradReading(this.scheme);
@@ -151,7 +226,7 @@ export class ShareWriter {
       block,
       filters,
       args.dPosition,
-      (tile, filter) => f.let(i32.add(this.#d, i32.add(i32.mul(tile, args.dRow), i32.shl(filter, 2)))),
+      (tile, filter) => f.let(i32.add(d, i32.add(i32.mul(tile, args.dRow), i32.shl(filter, 2)))),
     );
   }
 
@@ -188,19 +263,19 @@ export class ShareWriter {
     });
   }
 
-  /** `M += Dᵀ · V`. */
-  #multiply(c: Int, block: Block, filters: Planes, channels: Planes, accumulate: Int): void {
+  /** `M += Dᵀ · V`, for some positions. */
+  #multiply(positions: number, { d, v, m, block, filters, channels, accumulate }: Product): void {
     const { f, args } = this;
     multiplyPositions(f, {
-      positions: this.scheme.positions,
-      a: this.#d,
+      positions,
+      a: d,
       aOrder: "columns",
       aStride: args.dRow,
       aPosition: args.dPosition,
-      b: this.#v,
+      b: v,
       bPanel: args.vPanel,
       bPosition: args.vPosition,
-      c,
+      c: m,
       cRow: args.mRow,
       cPosition: args.mPosition,
       rows: filters.count,

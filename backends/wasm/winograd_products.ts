@@ -16,6 +16,8 @@ type Int = Local<"i32">;
 
 /** Added to the bytes between positions, lest they all meet in the same set of the cache. */
 export const APART = 64;
+/** Most bytes of matrices that are kept whole between stages: what a third-level cache holds. */
+export const MOST_STAGED_BYTES = 1 << 25;
 /** With fewer channels or filters, the products' loops are too short. */
 const FEWEST_PLANES = 8;
 /** What transforming a tile of a plane, and a filter of a channel, takes, in multiplications of a product. */

@@ -153,14 +153,15 @@ export interface Writing {
   readonly from: Int;
   readonly positionBytes: Int;
   readonly targets: readonly Target[];
-  /** Bytes from row to row of a target. */
+  /** Bytes from row to row of a target, and elements from column to column. */
   readonly rowBytes: Int;
+  readonly step: number;
   /** Memory for {@linkcode PATCH_BYTES}. */
   readonly patch: Int;
 }
 
 /** Writes `Aᵀ m A` of four tiles. */
-export function writeTiles(f: Func, { scheme, from, positionBytes, targets, rowBytes, patch }: Writing): void {
+export function writeTiles(f: Func, { scheme, from, positionBytes, targets, rowBytes, step, patch }: Writing): void {
   const { pixels, output } = scheme;
   const down = f.let(i32.mul(positionBytes, pixels));
   const first = f.let(from);
@@ -179,17 +180,23 @@ export function writeTiles(f: Func, { scheme, from, positionBytes, targets, rowB
     const line = Array.from({ length: pixels }, (_, column) => f.let(v128.load(patch, 16 * (row * pixels + column))));
     transpose(f, output(f, line)).forEach((value, lane) => {
       const { rows, columns } = targets[lane];
-      f.if(i32.gt_u(rows, row), () => storeRow(f, addresses[lane], f.let(value), columns));
+      f.if(i32.gt_u(rows, row), () => storeRow(f, addresses[lane], f.let(value), { columns, step }));
       f.increase(addresses[lane], rowBytes);
     });
   }
 }
 
-/** Stores the first `count` lanes (1 to 4). */
-function storeRow(f: Func, address: Int, value: Local<"v128">, count: Int): void {
-  f.if(i32.eq(count, 4), () => f.do(v128.store(address, value)), () => {
-    f.do(v128.store32_lane(address, value, 0));
-    f.if(i32.gt_u(count, 1), () => f.do(v128.store32_lane(address, value, 1, 4)));
-    f.if(i32.gt_u(count, 2), () => f.do(v128.store32_lane(address, value, 2, 8)));
+/** Stores the first lanes (1 to 4), `step` elements apart. */
+function storeRow(
+  f: Func,
+  address: Int,
+  value: Local<"v128">,
+  { columns, step }: { readonly columns: Int; readonly step: number },
+): void {
+  const store = (lane: number) => f.do(v128.store32_lane(address, value, lane, 4 * step * lane));
+  const all = () => step === 1 ? f.do(v128.store(address, value)) : [0, 1, 2, 3].forEach(store);
+  f.if(i32.eq(columns, 4), all, () => {
+    store(0);
+    for (const lane of [1, 2]) f.if(i32.gt_u(columns, lane), () => store(lane));
   });
 }
