@@ -17,8 +17,9 @@ import { duration, type Screen, thousands } from "../train/progress.ts";
 import { type History, lossChart } from "./char_gpt/chart.ts";
 import { COMMAND, type Flags } from "./char_gpt/flags.ts";
 import { loadModel, type Model, saveModel } from "./char_gpt/model.ts";
+import { openCourse, walk } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
-import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { loadText, splitText, spreadStarts, type Text, windows } from "./char_gpt/text.ts";
 
 /** Everything that a training step replaces. */
@@ -39,22 +40,20 @@ export const main: Main = example(
 
 type CharGptRun = Run<(typeof COMMAND)["flags"]>;
 
-async function trainAndSample({ flags, screen, interrupt }: CharGptRun): Promise<void> {
+async function trainAndSample(run: CharGptRun): Promise<void> {
+  const { flags, screen, interrupt } = run;
   screen.print(screen.bold("A GPT learns to write, character by character"));
   const text = await loadText(flags.data);
   const { characters, tokens, config } = prepare(text, flags);
   screen.fact("text", `${text.name}: ${thousands(tokens.length)} characters, ${characters.size} different`);
   await chooseBackend(flags, screen);
-  const [initKey, trainingKey] = tn.split(tn.key(flags.seed));
+  const [initKey, key] = tn.split(tn.key(flags.seed));
   const initial = gpt.init(initKey, config);
   screen.fact("model", describe(config));
-  const folder = await makeFolder(flags, text.name);
+  const folder = await makeFolder(run, text.name);
 
-  const job = { flags, config, tokens, key: trainingKey };
-  const begin = performance.now();
-  const { params, history } = await train(job, initial, screen, interrupt);
+  const { params, history, seconds } = await train({ run, folder, config, tokens, key }, initial);
   const steps = history.losses.length, [, validationLoss] = history.validations.at(-1)!;
-  const seconds = (performance.now() - begin) / 1000;
   screen.fact(
     "result",
     `validation loss ${validationLoss.toFixed(4)}, ${thousands(steps)} steps, ${duration(seconds)}`,
@@ -125,62 +124,73 @@ function makeOptimizer({ learningRate: peak, steps, half }: Flags): tn.Optimizer
 
 /** What to learn, and how. */
 interface Job {
-  readonly flags: Flags;
+  readonly run: CharGptRun;
+  readonly folder: string;
   readonly config: gpt.GptConfig;
   readonly tokens: Int32Array;
   readonly key: tn.Key;
 }
 
-async function train(
-  { flags, config, tokens, key }: Job,
-  initial: gpt.GptParams,
-  screen: Screen,
-  interrupt: AbortSignal,
-): Promise<{ params: gpt.GptParams; history: History }> {
-  const { training: text, validation } = splitText(tokens, config.context);
-  const [batchKey, dropoutKey] = tn.split(key);
-  const optimizer = makeOptimizer(flags);
-  let training: Training = { params: initial, state: optimizer.init(initial), key: dropoutKey };
+/** How a training went. */
+interface Trained {
+  readonly params: gpt.GptParams;
+  readonly history: History;
+  readonly seconds: number;
+}
 
-  const step = tn.compile(({ params, state, key }: Training, batch: Batch) => {
+async function train({ run, folder, config, tokens, key }: Job, initial: gpt.GptParams): Promise<Trained> {
+  const { flags, flags: { steps, evalInterval }, screen, interrupt } = run;
+  const { training: text, validation } = splitText(tokens, config.context);
+  const [batchKey, dropoutKey] = tn.split(key), optimizer = makeOptimizer(flags);
+  const fresh: Training = { params: initial, state: optimizer.init(initial), key: dropoutKey };
+  const history: History = { losses: [], validations: [] };
+  const course = await openCourse(run, { folder, training: fresh, history });
+  const { losses, validations } = course.history;
+  const step = compileStep(config, optimizer, flags), validate = makeValidation(flags, config, validation);
+  const nextBatch = await makeBatches(flags, config, text, batchKey);
+  const progress = screen.progress({ total: steps, start: losses.length, interrupt });
+  const figures = () => ({ loss: losses.at(-1), validation: validations.at(-1)?.[1] });
+  const look = async ({ params }: Training) => {
+    validations.push([losses.length, await validate(params)]);
+    progress.row(losses.length, figures());
+  };
+
+  if (validations.length === 0) await look(course.training);
+  const { training: { params }, seconds } = await walk(course, {
+    epochs: Math.ceil(steps / evalInterval), // a text without passes: what lies between two validations
+    async *batches({ epoch, step }) {
+      const from = epoch * evalInterval, to = Math.min(from + evalInterval, steps);
+      for (let i = from + step; i < to; i++) yield nextBatch(i);
+    },
+    async step(training, { tokens, targets }) {
+      const [loss, next] = step(training, { tokens, targets });
+      losses.push(await loss.item());
+      loss.dispose();
+      progress.update(losses.length, figures());
+      return next;
+    },
+    look,
+    interrupt,
+  });
+  return { params, history: course.history, seconds };
+}
+
+function compileStep(config: gpt.GptConfig, optimizer: tn.Optimizer, { half, accumulate: steps }: Flags) {
+  return tn.compile(({ params, state, key }: Training, batch: Batch) => {
     const [nextKey, stepKey] = tn.split(key);
-    const differentiate = (loss: typeof gpt.loss) => tn.accumulate(loss, { steps: flags.accumulate });
-    const valueAndGrad = flags.half
-      ? tn.scaledValueAndGrad(gpt.loss, state, { differentiate })
-      : differentiate(gpt.loss);
+    const differentiate = (loss: typeof gpt.loss) => tn.accumulate(loss, { steps });
+    const valueAndGrad = half ? tn.scaledValueAndGrad(gpt.loss, state, { differentiate }) : differentiate(gpt.loss);
     const [loss, grads] = valueAndGrad(params, { ...batch, key: stepKey }, config);
     const [nextParams, nextState] = optimizer.update(grads, state, params);
     return [loss, { params: nextParams, state: nextState, key: nextKey } as Training] as const;
   }, { donate: [0] });
-  const validate = makeValidation(flags, config, validation);
-  const nextBatch = await makeBatches(flags, config, text, batchKey);
-
-  const losses: number[] = [], validations: [number, number][] = [];
-  const progress = screen.progress({ total: flags.steps, interrupt });
-  const figures = () => ({ loss: losses.at(-1), validation: validations.at(-1)?.[1] });
-  const ended = () => losses.length === flags.steps || interrupt.aborted;
-  const measure = async () => {
-    validations.push([losses.length, await validate(training.params)]);
-    progress.row(losses.length, figures());
-  };
-
-  await measure();
-  while (!ended()) {
-    const batch = nextBatch(losses.length);
-    const [loss, next] = step(training, batch);
-    training = next;
-    losses.push(await loss.item());
-    for (const tensor of [loss, batch.tokens, batch.targets]) tensor.dispose();
-    progress.update(losses.length, figures());
-    await breathe();
-    if (losses.length % flags.evalInterval === 0 || ended()) await measure();
-  }
-  return { params: training.params, history: { losses, validations } };
 }
 
-function upload({ tokens, targets }: ReturnType<typeof windows>, context: number): Batch {
-  const shape = [tokens.length / context, context]; // [B, T]
-  return { tokens: tn.tensor(tokens, { shape }), targets: tn.tensor(targets, { shape }) };
+function upload(from: ReturnType<typeof windows>, context: number): Batch & Disposable {
+  const shape = [from.tokens.length / context, context]; // [B, T]
+  const tokens = tn.tensor(from.tokens, { shape }), targets = tn.tensor(from.targets, { shape });
+  const dispose = () => [tokens, targets].forEach((tensor) => tensor.dispose());
+  return { tokens, targets, [Symbol.dispose]: dispose };
 }
 
 /** The mean loss over batches that are the same every time, spread over the text kept for validation. */
@@ -206,8 +216,7 @@ function makeValidation({ batch, evalBatches }: Flags, config: gpt.GptConfig, te
 async function makeBatches({ batch, steps }: Flags, { context }: gpt.GptConfig, text: Int32Array, key: tn.Key) {
   using drawn = tn.randint(key, [steps * batch], { min: 0, max: text.length - context });
   const starts = await drawn.data();
-  return (step: number): Batch =>
-    upload(windows(text, starts.subarray(step * batch, (step + 1) * batch), context), context);
+  return (step: number) => upload(windows(text, starts.subarray(step * batch, (step + 1) * batch), context), context);
 }
 
 async function sampleAgain({ flags, screen }: CharGptRun, from: string): Promise<void> {

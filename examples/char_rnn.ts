@@ -18,10 +18,11 @@ import { batches, charactersOf, type Dataset, stepsPerEpoch, streams, vocabulary
 import { duration, type Progress, type Screen, thousands } from "../train/progress.ts";
 import { loadText } from "./char_gpt/text.ts";
 import { loadModel, type Saved, saveModel } from "./char_rnn/model.ts";
+import { openCourse, walk } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
-import { choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
+import { anytime, choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
 import { byStep, lineChart, smooth } from "./kit/pictures.ts";
-import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 
 const FLAGS = {
   data: text("PATH|URL  text to learn (Moby-Dick, out of npm)"),
@@ -34,9 +35,9 @@ const FLAGS = {
   dropout: number(0, "part of each layer's outputs that is dropped in training", { most: 0.9 }),
   learningRate: number(5e-3, "at the beginning; falls to a tenth"),
   from: text("FOLDER  only write a sample with the model saved there"),
-  sample: whole(800, "characters to write at the end", { least: 0 }),
-  temperature: number(0.8, "0 always takes the likeliest character"),
-  prompt: text("TEXT  how the sample begins (a new line)"),
+  sample: anytime(whole(800, "characters to write at the end", { least: 0 })),
+  temperature: anytime(number(0.8, "0 always takes the likeliest character")),
+  prompt: anytime(text("TEXT  how the sample begins (a new line)")),
   ...commonFlags("char_rnn"),
 };
 
@@ -47,10 +48,11 @@ export const main: Main = example({
   about: "A recurrent network learns to continue a text character by character, and writes some.",
   usage: "deno task example examples/char_rnn.ts [flags]",
   flags: FLAGS,
-  notes: "Ctrl-C stops after the current step and keeps the weights.",
+  notes: "Ctrl-C stops after the current step and keeps the weights; --resume goes on from there.",
 }, (run) => run.flags.from ? sampleAgain(run, run.flags.from) : trainAndSample(run));
 
-async function trainAndSample({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
+async function trainAndSample(run: Run<typeof FLAGS>): Promise<void> {
+  const { flags, screen, interrupt } = run;
   const { cell, layers, hidden, dropout, batch, length } = flags;
   screen.print(screen.bold("A recurrent network learns to write, character by character"));
   const text = await loadText(flags.data);
@@ -63,10 +65,9 @@ async function trainAndSample({ flags, screen, interrupt }: Run<typeof FLAGS>): 
   const cut = Math.floor(tokens.length * 0.95);
   const training = streams(tokens.subarray(0, cut), { batch, length });
   const validation = streams(tokens.subarray(cut), { batch, length });
-  const folder = await makeFolder(flags, "char_rnn");
+  const folder = await makeFolder(run, "char_rnn");
 
-  const job = { flags, config, training, validation, screen, interrupt };
-  const { params, losses, validations, seconds } = await train(job);
+  const { params, losses, validations, seconds } = await train({ run, folder, config, training, validation });
   const facts = { steps: losses.length, validationLoss: validations.at(-1)![1] };
   const model = { params, config, symbols: characters.symbols, facts };
   await saveModel(join(folder, "model.safetensors"), "char_rnn", model);
@@ -88,12 +89,11 @@ function describe(config: lstm.TokenConfig): string {
 
 /** What to learn, and how. */
 interface Job {
-  readonly flags: Flags;
+  readonly run: Run<typeof FLAGS>;
+  readonly folder: string;
   readonly config: lstm.TokenConfig;
   readonly training: Dataset;
   readonly validation: Dataset;
-  readonly screen: Screen;
-  readonly interrupt: AbortSignal;
 }
 
 /** Everything that a training step replaces. */
@@ -127,37 +127,47 @@ function makeStep(config: lstm.TokenConfig, optimizer: tn.Optimizer) {
   }, { donate: [0] });
 }
 
-async function train({ flags, config, training: text, validation, screen, interrupt }: Job) {
-  const { batch: size, epochs, learningRate } = flags;
-  const perEpoch = stepsPerEpoch(text, { size }), steps = epochs * perEpoch;
-  const schedule = tn.schedules.cosine({ from: learningRate, to: learningRate / 10, steps });
+/** How a training went. */
+interface History {
+  /** Of each step. */
+  readonly losses: number[];
+  /** Before the first step, and after each pass. */
+  readonly validations: [step: number, loss: number][];
+}
+
+async function train({ run, folder, config, training: text, validation }: Job) {
+  const { flags: { batch: size, epochs, learningRate, seed }, screen, interrupt } = run;
+  const total = epochs * stepsPerEpoch(text, { size });
+  const schedule = tn.schedules.cosine({ from: learningRate, to: learningRate / 10, steps: total });
   const optimizer = tn.rmsprop({ learningRate: schedule, decay: 0.95 });
-  const [initKey, key] = tn.split(tn.key(flags.seed));
-  const params = lstm.initTokens(initKey, config);
-  let training: Training = { params, optimizer: optimizer.init(params), state: beginning(config, size), key };
+  const [initKey, key] = tn.split(tn.key(seed)), initial = lstm.initTokens(initKey, config);
+  const fresh: Training = { params: initial, optimizer: optimizer.init(initial), state: beginning(config, size), key };
+  const history: History = { losses: [], validations: [] };
+  const course = await openCourse(run, { folder, training: fresh, history });
+  const { losses, validations } = course.history;
   const step = makeStep(config, optimizer), validate = makeValidation(config, validation, size);
-  const progress: Progress = screen.progress({ total: steps, interrupt });
-  const losses: number[] = [], validations: [number, number][] = [];
-  const measure = async () => {
-    validations.push([losses.length, await validate(training.params)]);
+  const progress: Progress = screen.progress({ total, start: losses.length, interrupt });
+  const look = async ({ params }: Training) => {
+    validations.push([losses.length, await validate(params)]);
     progress.row(losses.length, { loss: losses.at(-1), validation: validations.at(-1)![1] });
   };
-  await measure();
-  const start = performance.now();
-  for (let epoch = 0; epoch < epochs && !interrupt.aborted; epoch++) {
-    if (epoch > 0) training = { ...training, state: beginning(config, size) };
-    for await (using batch of batches(text, { size })) {
-      const [loss, next] = step(training, { tokens: batch.tokens, targets: batch.targets });
-      training = next;
+
+  if (validations.length === 0) await look(course.training);
+  const { training: { params }, seconds } = await walk(course, {
+    epochs,
+    batches: (at) => batches(text, { size, at }),
+    async step(training, { tokens, targets }, at) {
+      const state = at.step === 0 ? beginning(config, size) : training.state; // the readers begin anew in each pass
+      const [loss, next] = step({ ...training, state }, { tokens, targets });
       losses.push(await loss.item());
       loss.dispose();
       progress.update(losses.length, { loss: losses.at(-1), validation: validations.at(-1)![1] });
-      await breathe();
-      if (interrupt.aborted) break;
-    }
-    await measure();
-  }
-  return { params: training.params, losses, validations, seconds: (performance.now() - start) / 1000 };
+      return next;
+    },
+    look,
+    interrupt,
+  });
+  return { params, losses, validations, seconds };
 }
 
 /** The mean loss over a text that is read from its beginning. */

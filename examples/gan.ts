@@ -11,16 +11,17 @@
 import { join } from "@std/path";
 import * as tn from "../mod.ts";
 import { batches, type HostArray, stepsPerEpoch, toFloat } from "../train/data.ts";
-import { type Figures, percent, type Progress, type Screen, thousands } from "../train/progress.ts";
+import { type Figures, percent, type Screen, thousands } from "../train/progress.ts";
 import { drawAgain, loadGenerator, saveGenerator } from "./gan/generator.ts";
-import { type Album, distanceChart, type History, lossChart, makeAlbum } from "./gan/pictures.ts";
+import { distanceChart, type Draw, type History, lossChart, makeDraw, stripOf } from "./gan/pictures.ts";
 import { type Judge, makeJudge, type Verdict } from "./gan/quality.ts";
 import { KINDS, type Recipe, recipe } from "./gan/recipes.ts";
 import { begin, makeGame, type Training } from "./gan/training.ts";
+import { openCourse, walk } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
 import { choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
 import { type Digits, loadMnist } from "./kit/mnist.ts";
-import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { obtainClassifier } from "./mnist/classifier.ts";
 
 const FLAGS = {
@@ -40,39 +41,40 @@ const FLAGS = {
 };
 
 type Flags = FlagsOf<typeof FLAGS>;
+type GanRun = Run<typeof FLAGS>;
 
 /** The program. */
 export const main: Main = example({
   about: "A generative adversarial network learns to draw handwritten digits.",
   usage: "deno task example examples/gan.ts [flags]",
   flags: FLAGS,
-  notes: "Ctrl-C stops and saves what there is.",
+  notes: "Ctrl-C stops and saves what there is; --resume goes on from there.",
 }, work);
 
-async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
+async function work(run: GanRun): Promise<void> {
+  const { flags, screen } = run;
   screen.print(screen.bold("Two networks play a game: one draws digits, the other tells them from real ones"));
   await chooseBackend(flags, screen);
-  if (flags.from === undefined) await trainAndShow({ flags, screen, interrupt });
+  if (flags.from === undefined) await trainAndShow(run);
   else {
     const trained = await loadGenerator(flags.from), order = { write: flags.write, key: tn.key(flags.seed) };
     screen.fact("drawn", await drawAgain(flags.from, trained, order));
   }
 }
 
-async function trainAndShow({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
-  const { kind } = flags;
+async function trainAndShow(run: GanRun): Promise<void> {
+  const { flags, flags: { kind }, screen } = run;
   const mnist = await loadMnist(flags.data);
   screen.fact("digits", `${thousands(mnist.training.labels.shape[0])} to learn from`);
-  const [trainingKey, judgeKey, albumKey] = tn.split(tn.key(flags.seed), 3);
+  const [trainingKey, judgeKey, sheetKey] = tn.split(tn.key(flags.seed), 3);
   const perEpoch = stepsPerEpoch(mnist.training, { size: flags.batch, dropLast: true });
   const plan = recipe(kind, { ...flags, perEpoch }), initial = begin(trainingKey, plan);
   screen.fact("model", describe(flags, plan, initial));
-  const folder = await makeFolder(flags, `gan-${kind}`);
+  const folder = await makeFolder(run, `gan-${kind}`);
 
   const judge = await callJudge({ flags, plan, mnist, key: judgeKey }, screen);
-  const album = makeAlbum(folder, plan.config, albumKey);
-  const job = { flags, plan, digits: mnist.training, judge, album, screen, interrupt };
-  const { training, history } = await train(job, initial);
+  const draw = makeDraw(folder, plan.config, sheetKey);
+  const { training, history } = await train({ run, folder, plan, digits: mnist.training, judge, draw }, initial);
 
   const path = (name: string) => join(folder, name);
   const saved = await saveGenerator(folder, { kind, generator: training.generator.model, config: plan.config });
@@ -115,13 +117,12 @@ async function callJudge({ flags, plan, mnist, key }: Hearing, screen: Screen): 
 
 /** A training and what it needs. */
 interface Job {
-  readonly flags: Flags;
+  readonly run: GanRun;
+  readonly folder: string;
   readonly plan: Recipe;
   readonly digits: Digits;
   readonly judge: Judge;
-  readonly album: Album;
-  readonly screen: Screen;
-  readonly interrupt: AbortSignal;
+  readonly draw: Draw;
 }
 
 /** Pixels as the networks see them. */
@@ -131,34 +132,34 @@ const toBatch = ({ images, labels }: Digits): { images: HostArray; labels: HostA
 });
 
 async function train(job: Job, initial: Training): Promise<{ training: Training; history: History }> {
-  const { flags, plan, digits, judge, album, screen, interrupt } = job;
+  const { run, run: { flags, screen, interrupt }, folder, plan, plan: { epochs }, digits, judge, draw } = job;
   const sizes = { size: flags.batch, dropLast: true }, perEpoch = stepsPerEpoch(digits, sizes);
-  const play = makeGame(plan);
-  const history: History = { discriminator: [], generator: [], verdicts: [] };
-  const progress: Progress = screen.progress({ total: plan.epochs * perEpoch, unit: "update", interrupt });
-  let training = initial;
-  const look = async (epoch: number) => {
-    await album.add(training.generator.model, epoch);
-    const verdict = await judge.judge(training.generator.model);
-    history.verdicts.push([history.discriminator.length, verdict]);
-    progress.row(history.discriminator.length, { ...losses(history, perEpoch), ...inWords(verdict) });
+  const empty: History = { discriminator: [], generator: [], verdicts: [], rows: [] };
+  const course = await openCourse(run, { folder, training: initial, history: empty });
+  const { history } = course, play = makeGame(plan), count = () => history.discriminator.length;
+  const progress = screen.progress({ total: epochs * perEpoch, start: count(), unit: "update", interrupt });
+  const look = async ({ generator: { model } }: Training) => {
+    const verdict = await judge.judge(model);
+    history.rows.push(await draw(model, history.rows.length));
+    await writeFile(join(folder, "strip.png"), stripOf(history.rows, plan.config));
+    history.verdicts.push([count(), verdict]);
+    progress.row(count(), { ...losses(history, perEpoch), ...inWords(verdict) });
   };
 
-  await look(0);
-  for (let epoch = 0; epoch < plan.epochs && !interrupt.aborted; epoch++) {
-    const at = { epoch, step: 0 };
-    for await (using batch of batches(digits, { ...sizes, key: flags.seed, at, map: toBatch })) {
-      const done = history.discriminator.length + 1;
-      const turn = await play(training, batch, done);
-      training = turn.training;
+  if (history.verdicts.length === 0) await look(course.training);
+  const { training } = await walk(course, {
+    epochs,
+    batches: (at) => batches(digits, { ...sizes, key: flags.seed, at, map: toBatch }),
+    async step(training, batch) {
+      const turn = await play(training, batch, count() + 1);
       history.discriminator.push(turn.loss);
-      if (turn.cost !== undefined) history.generator.push([done, turn.cost]);
-      progress.update(done, losses(history, 50));
-      await breathe();
-      if (interrupt.aborted) break;
-    }
-    await look(epoch + 1);
-  }
+      if (turn.cost !== undefined) history.generator.push([count(), turn.cost]);
+      progress.update(count(), losses(history, 50));
+      return turn.training;
+    },
+    look,
+    interrupt,
+  });
   return { training, history };
 }
 

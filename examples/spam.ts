@@ -16,16 +16,17 @@ import { batches, type Dataset, type Random, stepsPerEpoch, type Vocabulary, voc
 import { accuracy, auc, confusionMatrix, precisionRecall, rocCurve } from "../train/metrics.ts";
 import { duration, percent, type Screen, thousands } from "../train/progress.ts";
 import { loadModel, type Saved, saveModel } from "./char_rnn/model.ts";
+import { openCourse, walk } from "./kit/course.ts";
 import { writeFile } from "./kit/files.ts";
-import { commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
+import { anytime, commonFlags, type FlagsOf, number, text, whole } from "./kit/flags.ts";
 import { rocChart } from "./kit/pictures.ts";
-import { breathe, chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
+import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
 import { commonWords, isForTest, loadMails, type Mail } from "./spam/corpus.ts";
 import { wordsOf } from "./spam/mail.ts";
 import { encodeMails, judge, makeStep, type Training, UNKNOWN, weigh } from "./spam/reader.ts";
 
 const FLAGS = {
-  mail: text("PATH  a mail to judge; as the last argument it needs no flag (standard input, with --from)"),
+  mail: anytime(text("PATH  a mail to judge; as the last argument it needs no flag (standard input, with --from)")),
   from: text("FOLDER  judge with the model saved there"),
   epochs: whole(6, "passes over the mails"),
   batch: whole(64, "mails in a batch"),
@@ -43,7 +44,7 @@ const program = example({
   about: "A recurrent network learns to tell spam from wanted mail, and judges a mail of yours.",
   usage: "deno task example examples/spam.ts [flags] [mail.txt]",
   flags: FLAGS,
-  notes: "Ctrl-C stops after the current step and saves what there is.",
+  notes: "Ctrl-C stops after the current step and saves what there is; --resume goes on from there.",
 }, (run) => run.flags.from ? judgeAgain(run, run.flags.from) : trainAndJudge(run));
 
 /** The program; a last argument that belongs to no flag is the mail. */
@@ -53,7 +54,8 @@ export const main: Main = (args, output, interrupt) => {
   return program(free ? [...args.slice(0, -1), `--mail=${last}`] : args, output, interrupt);
 };
 
-async function trainAndJudge({ flags, screen, interrupt }: Run<typeof FLAGS>): Promise<void> {
+async function trainAndJudge(run: Run<typeof FLAGS>): Promise<void> {
+  const { flags, screen } = run;
   const { length, channels, hidden, dropout } = flags;
   screen.print(screen.bold("A recurrent network learns to tell spam from wanted mail"));
   const mails = await loadMails(length);
@@ -71,12 +73,10 @@ async function trainAndJudge({ flags, screen, interrupt }: Run<typeof FLAGS>): P
     outputs: 2,
   };
   screen.fact("model", `${thousands(lstm.parameterCount(config))} parameters, ${thousands(words.size)} words`);
-  const folder = await makeFolder(flags, "spam");
+  const folder = await makeFolder(run, "spam");
 
   const [learned, tested] = [training, test].map((mails) => encodeMails(mails, words, length));
-  const begin = performance.now();
-  const params = await train({ flags, config, training: learned, test: tested, screen, interrupt });
-  const seconds = (performance.now() - begin) / 1000;
+  const { params, seconds } = await train({ run, folder, config, training: learned, test: tested });
   const scores = await judge(params, tested, config), labels = tested.targets.data;
   const correct = accuracy(scores.map((score) => score > 0 ? 1 : 0), labels);
   const model = { params, config, symbols: words.symbols, facts: { accuracy: correct, length } };
@@ -97,12 +97,11 @@ function describeMails(mails: readonly Mail[]): string {
 
 /** What to learn, and how. */
 interface Job {
-  readonly flags: Flags;
+  readonly run: Run<typeof FLAGS>;
+  readonly folder: string;
   readonly config: lstm.TokenConfig;
   readonly training: Dataset;
   readonly test: Dataset;
-  readonly screen: Screen;
-  readonly interrupt: AbortSignal;
 }
 
 /** Part of the words that are unknown in training, so that no single one decides. */
@@ -113,36 +112,38 @@ function hideWords({ tokens, ...rest }: Dataset, random: Random): Dataset {
   return { ...rest, tokens: { ...tokens, data } };
 }
 
-async function train({ flags, config, training: mails, test, screen, interrupt }: Job): Promise<lstm.TokenParams> {
-  const { batch: size, epochs, learningRate, seed } = flags;
-  const perEpoch = stepsPerEpoch(mails, { size, dropLast: true }), steps = epochs * perEpoch;
+async function train({ run, folder, config, training: mails, test }: Job) {
+  const { flags: { batch: size, epochs, learningRate: peak, seed }, screen, interrupt } = run;
+  const perEpoch = stepsPerEpoch(mails, { size, dropLast: true }), total = epochs * perEpoch;
   const optimizer = tn.chain(
     tn.clipByGlobalNorm(1),
-    tn.adam({ learningRate: tn.schedules.oneCycle({ peak: learningRate, steps }) }),
+    tn.adam({ learningRate: tn.schedules.oneCycle({ peak, steps: total }) }),
   );
   const [initKey, key] = tn.split(tn.key(seed)), drawn = lstm.initTokens(initKey, config);
   // small at first, so that a rare word is what was learned of it, not what was drawn
   const initial = { ...drawn, embedding: tn.mul(drawn.embedding!, 0.1) };
-  let training: Training = { params: initial, state: optimizer.init(initial), key };
-  const step = makeStep(config, optimizer), progress = screen.progress({ total: steps, interrupt });
-  let done = 0, loss = NaN;
-  for (let epoch = 0; epoch < epochs && !interrupt.aborted; epoch++) {
-    const at = { epoch, step: 0 };
-    for await (using batch of batches(mails, { size, key: seed, dropLast: true, at, map: hideWords })) {
-      const { tokens, lengths, targets } = batch;
-      const [value, next] = step(training, { tokens, lengths, targets });
-      training = next;
-      loss = await value.item();
-      value.dispose();
-      progress.update(++done, { loss });
-      await breathe();
-      if (interrupt.aborted) break;
-    }
-    const scores = await judge(training.params, test, config);
-    const correct = accuracy(scores.map((score) => score > 0 ? 1 : 0), test.targets.data);
-    progress.row(done, { loss, test: percent(correct) });
-  }
-  return training.params;
+  const fresh: Training = { params: initial, state: optimizer.init(initial), key };
+  const course = await openCourse(run, { folder, training: fresh, history: { losses: [] as number[] } });
+  const { losses } = course.history, step = makeStep(config, optimizer);
+  const progress = screen.progress({ total, start: losses.length, interrupt });
+  const { training: { params }, seconds } = await walk(course, {
+    epochs,
+    batches: (at) => batches(mails, { size, key: seed, dropLast: true, at, map: hideWords }),
+    async step(training, { tokens, lengths, targets }) {
+      const [loss, next] = step(training, { tokens, lengths, targets });
+      losses.push(await loss.item());
+      loss.dispose();
+      progress.update(losses.length, { loss: losses.at(-1) });
+      return next;
+    },
+    async look({ params }) {
+      const scores = await judge(params, test, config);
+      const correct = accuracy(scores.map((score) => score > 0 ? 1 : 0), test.targets.data);
+      progress.row(losses.length, { loss: losses.at(-1), test: percent(correct) });
+    },
+    interrupt,
+  });
+  return { params, seconds };
 }
 
 function roc(scores: readonly number[], labels: ArrayLike<number>): string {

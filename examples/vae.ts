@@ -18,14 +18,12 @@ import { count } from "../train/data.ts";
 import { thousands } from "../train/progress.ts";
 import { writeFile } from "./kit/files.ts";
 import { type Digits, loadMnist } from "./kit/mnist.ts";
-import { chooseBackend, example, type Main, makeFolder, type Run, start } from "./kit/run.ts";
-import { COMMAND, type Flags } from "./vae/flags.ts";
+import { chooseBackend, example, type Main, makeFolder, start } from "./kit/run.ts";
+import { COMMAND, type Flags, type VaeRun } from "./vae/flags.ts";
 import { loadModel, saveModel } from "./vae/model.ts";
 import * as pictures from "./vae/pictures.ts";
 import type { Model } from "./vae/pictures.ts";
 import { type Figures, makeTest, train } from "./vae/training.ts";
-
-type VaeRun = Run<(typeof COMMAND)["flags"]>;
 
 /** Digits to learn from, and digits to be tested on. */
 type Data = Awaited<ReturnType<typeof loadMnist>>;
@@ -68,23 +66,25 @@ function describe(config: vae.VaeConfig): string {
 }
 
 async function trainAndDraw(run: VaeRun, data: Data): Promise<string[]> {
-  const { flags, screen, interrupt } = run;
+  const { flags, screen } = run;
   const config = configOf(data.training, flags.latents, flags);
   screen.fact("model", describe(config));
-  const folder = await makeFolder(flags, "vae");
+  const folder = await makeFolder(run, "vae");
 
-  const growth = pictures.watch(config, tn.key(flags.seed + 1));
-  const job = { config, ...data, flags, epochs: flags.epochs, screen, interrupt, onMilestone: growth.add };
-  const { params, figures, history } = await train(job);
+  const draws = pictures.watch(config, tn.key(flags.seed + 1));
+  const { params, history } = await train({ run, folder, config, ...data, epochs: flags.epochs, draw: draws });
   const model = { params, config };
   await saveModel(join(folder, "model.safetensors"), model);
   screen.print();
-  sayFigures(run, figures, data);
+  sayFigures(run, history.tests.at(-1)![1], data);
 
   const own = await draw(run, model, data);
-  const plane = config.latents === 2 ? {} : await trainPlane(run, data);
-  const files = { ...own, "learning.png": growth.sheet(), "loss.svg": pictures.lossChart(history), ...plane };
-  return [join(folder, "model.safetensors"), ...await write(folder, files)];
+  const plane = config.latents === 2 ? {} : await trainPlane(run, data, folder);
+  const learning = {
+    "learning.png": pictures.learning(history.drawn, config),
+    "loss.svg": pictures.lossChart(history),
+  };
+  return [join(folder, "model.safetensors"), ...await write(folder, { ...own, ...learning, ...plane })];
 }
 
 function sayFigures({ screen }: VaeRun, { bound, reconstruction, divergence }: Figures, { test }: Data): void {
@@ -108,13 +108,13 @@ async function draw({ flags }: VaeRun, model: Model, { test }: Data): Promise<Fi
 }
 
 /** A model of two latents, which can be looked at whole. */
-async function trainPlane(run: VaeRun, data: Data): Promise<Files> {
+async function trainPlane(run: VaeRun, data: Data, folder: string): Promise<Files> {
   const { flags, screen, interrupt } = run, { mapEpochs: epochs } = flags;
   if (epochs === 0 || interrupt.aborted) return {};
   const config = configOf(data.training, 2, flags);
   screen.print();
   screen.fact("map", `a second model, of 2 latents (--map-epochs ${epochs})`);
-  const { params } = await train({ config, ...data, flags, epochs, screen, interrupt });
+  const { params } = await train({ run, folder, part: "map", config, ...data, epochs });
   const { "map.png": map, "classes.svg": classes } = await draw(run, { params, config }, data);
   return { "map.png": map, "classes.svg": classes };
 }
@@ -124,8 +124,8 @@ async function drawAgain(run: VaeRun, path: string, data: Data): Promise<string[
   const { flags, screen } = run;
   const model = await loadModel(path);
   screen.fact("model", describe(model.config));
-  const folder = await makeFolder(flags, "vae");
-  const figures = await makeTest({ config: model.config, test: data.test, flags })(model.params);
+  const folder = await makeFolder({ flags }, "vae");
+  const figures = await makeTest({ config: model.config, test: data.test, run })(model.params);
   sayFigures(run, figures, data);
   return await write(folder, await draw(run, model, data));
 }

@@ -37,6 +37,7 @@ Deno.test("flags have defaults, types and names for the command line", () => {
   assertEquals(none, {
     backend: undefined,
     out: undefined,
+    resume: undefined,
     seed: 7,
     kind: "lstm",
     stepSize: 0.5,
@@ -48,6 +49,16 @@ Deno.test("flags have defaults, types and names for the command line", () => {
   const args = ["--kind", "gru", "--step-size=0.25", "--limit", "3", "--data", "7", "--quick", "--seed", "0"];
   const { kind, stepSize, limit, data, quick, seed } = parseFlags(args, COMMAND);
   assertEquals([kind, stepSize, limit, data, quick, seed], ["gru", 0.25, 3, "7", true, 0]);
+});
+
+Deno.test("a run that is resumed keeps its flags, but for those that may change at any time", () => {
+  const begun = { folder: "runs/learn", flags: { seed: 3, kind: "gru", quick: true, out: "runs/learn" } };
+  const { seed, kind, quick, out, backend, stepSize } = parseFlags(["--backend", "cpu", "--seed=3"], COMMAND, begun);
+  assertEquals([seed, kind, quick, out, backend, stepSize], [3, "gru", true, "runs/learn", "cpu", 0.5]);
+  const message = (...args: string[]) => assertThrows(() => parseFlags(args, COMMAND, begun), Error).message;
+  assertEquals(message("--kind", "lstm"), 'Cannot resume runs/learn with --kind lstm: it was begun with "gru"');
+  assertEquals(message("--step-size", "1"), "Cannot resume runs/learn with --step-size 1: it was begun with 0.5");
+  assertEquals(message("--limit", "1"), "Cannot resume runs/learn with --limit 1: it was begun without it");
 });
 
 Deno.test("flags that make no sense are named", () => {
@@ -62,7 +73,7 @@ Deno.test("flags that make no sense are named", () => {
 Deno.test("help lists each flag in a row", () => {
   const lines = helpText(COMMAND).split("\n");
   assertEquals(lines.slice(0, 4), ["Learns.", "", "  deno task example examples/learn.ts [flags]", ""]);
-  assertEquals(lines.slice(6, 9), [
+  assertEquals(lines.slice(7, 10), [
     "  --seed       the same seed gives the same results (7)",
     "  --kind       lstm|gru  which net (lstm)",
     "  --step-size  size of a step (0.5)",
@@ -90,7 +101,7 @@ Deno.test("an example says in one line what went wrong", async () => {
 });
 
 Deno.test("files of results appear whole, in a folder of their own", async () => {
-  const folder = await makeFolder({ out: await Deno.makeTempDir() }, "learn");
+  const folder = await makeFolder({ flags: { out: await Deno.makeTempDir() } }, "learn");
   await writeFile(join(folder, "a.txt"), "text");
   await writeFile(join(folder, "a.txt"), "other");
   assertEquals(await Deno.readTextFile(join(folder, "a.txt")), "other");

@@ -8,9 +8,9 @@ import { byStep, lineChart, type Point, smooth } from "../kit/pictures.ts";
 /** Losses by step, from 1. */
 export interface History {
   /** One for every step. */
-  readonly losses: readonly number[];
+  readonly losses: number[];
   /** `[step, loss]` */
-  readonly validations: readonly Point[];
+  readonly validations: Point[];
 }
 
 /** An SVG of the training and the validation loss, in nats a character. */

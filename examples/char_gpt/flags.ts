@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { choice, type Command, commonFlags, type FlagsOf, number, text, toggle, whole } from "../kit/flags.ts";
+import { anytime, choice, type Command, commonFlags, type FlagsOf, number, text, toggle, whole } from "../kit/flags.ts";
 
 const FLAGS = {
   data: text("PATH|URL  text to learn (Moby-Dick, from npm)"),
   from: text("FOLDER  only write a sample with the model saved there"),
-  prompt: text("TEXT  how the sample begins (a new line)"),
+  prompt: anytime(text("TEXT  how the sample begins (a new line)")),
   ...commonFlags("NAME-OF-TEXT"),
   steps: whole(2000, "training steps"),
   batch: whole(12, "windows of text in a step"),
@@ -23,10 +23,10 @@ const FLAGS = {
   learningRate: number(1e-3, "after warm-up; falls to a tenth"),
   evalInterval: whole(250, "steps between validations"),
   evalBatches: whole(20, "batches in a validation"),
-  sample: whole(500, "characters to write at the end", { least: 0 }),
-  temperature: number(0.8, "0 always takes the likeliest character"),
-  topK: whole(undefined, "choose among this many likeliest characters (all)"),
-  topP: number(1, "choose among the likeliest characters that together have this probability", { most: 1 }),
+  sample: anytime(whole(500, "characters to write at the end", { least: 0 })),
+  temperature: anytime(number(0.8, "0 always takes the likeliest character")),
+  topK: anytime(whole(undefined, "choose among this many likeliest characters (all)")),
+  topP: anytime(number(1, "choose among the likeliest characters that together have this probability", { most: 1 })),
 };
 
 /** What the command line asks for. */
@@ -37,5 +37,5 @@ export const COMMAND: Command<typeof FLAGS> = {
   about: "Trains a small GPT to continue a text character by character, and prints what it writes.",
   usage: "deno task demo [flags]",
   flags: FLAGS,
-  notes: "Ctrl-C stops after the current step and keeps the weights.",
+  notes: "Ctrl-C stops after the current step and keeps the weights; --resume goes on from there.",
 };

@@ -25,31 +25,28 @@ export const LOOK = {
   background: [40, 40, 40] as const,
 };
 
-/** Draws sheets, and remembers the first row of each. */
-export interface Album {
-  /** Writes `samples-<epoch>.png`, and the strip so far. */
-  add(generator: gan.Generator, epoch: number): Promise<void>;
-}
+/** Draws the sheet of an epoch; returns its first row: bytes, one a pixel. */
+export type Draw = (generator: gan.Generator, epoch: number) => Promise<number[]>;
 
-/** An album in `folder`; with classes, every column shows one digit. */
-export function makeAlbum(folder: string, config: gan.GanConfig, key: tn.Key): Album {
+/** Draws `samples-<epoch>.png` into `folder`, always from the same latents; with classes, every column shows one digit. */
+export function makeDraw(folder: string, config: gan.GanConfig, key: tn.Key): Draw {
   const latent = tn.normal(key, [ROWS * COLUMNS, config.latent]);
   const labels = tn.tensor(Int32Array.from({ length: ROWS * COLUMNS }, (_, i) => i % COLUMNS));
   const input = config.classes ? { latent, labels } : { latent };
   const draw = tn.compile((generator: gan.Generator, input: gan.GeneratorInput) =>
     gan.sample(generator, input, config)
   );
-  const strip: number[] = [];
-  return {
-    async add(generator, epoch) {
-      using images = draw(generator, input); // [ROWS·COLUMNS, 1, 28, 28]
-      const data = await images.data(), shape = images.shape.slice(1);
-      await writeFile(join(folder, `samples-${epoch}.png`), imageSheet({ data, shape: images.shape }, LOOK));
-      strip.push(...data.subarray(0, data.length / ROWS));
-      const rows = { data: strip, shape: [strip.length * ROWS * COLUMNS / data.length, ...shape] };
-      await writeFile(join(folder, "strip.png"), imageSheet(rows, LOOK));
-    },
+  return async (generator, epoch) => {
+    using images = draw(generator, input); // [ROWS·COLUMNS, 1, 28, 28]
+    const data = await images.data();
+    await writeFile(join(folder, `samples-${epoch}.png`), imageSheet({ data, shape: images.shape }, LOOK));
+    return Array.from(data.subarray(0, data.length / ROWS), (value) => Math.round(127.5 * (value + 1)));
   };
+}
+
+/** The first rows of all sheets, one below the other. */
+export function stripOf(rows: readonly (readonly number[])[], { size }: gan.GanConfig): Uint8Array {
+  return imageSheet({ data: rows.flat(), shape: [rows.length * COLUMNS, 1, size, size] }, { ...LOOK, range: [0, 255] });
 }
 
 /** What is known after each update, and after each epoch. */
@@ -60,6 +57,8 @@ export interface History {
   readonly generator: (readonly [update: number, loss: number])[];
   /** Verdicts, each with the number of updates of the discriminator before it. */
   readonly verdicts: (readonly [update: number, verdict: Verdict])[];
+  /** Beginnings of the sheets that came with the verdicts. */
+  readonly rows: number[][];
 }
 
 /** Both losses by updates, smoothed. */

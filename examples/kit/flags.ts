@@ -15,6 +15,8 @@ export interface Flag<T> {
   readonly value: T;
   /** Whether it stands alone, without a value. */
   readonly alone?: boolean;
+  /** Whether a run that is resumed may be given another value. */
+  readonly anytime?: boolean;
   /** Reads a value; throws with the kind of value that makes sense, such as `a whole number of at least 1`. */
   readonly read: (text: string) => T;
 }
@@ -100,15 +102,22 @@ export function toggle(help: string): Flag<boolean> {
   return { help, value: false, alone: true, read: () => true };
 }
 
+/** A flag that training does not depend on: a run that is resumed may be given another value. */
+export function anytime<T>(flag: Flag<T>): Flag<T> {
+  return { ...flag, anytime: true };
+}
+
 /** The flags that every example has: `name` is its folder in `runs/`. */
 export function commonFlags(name: string, seed = 1337): {
   readonly backend: Flag<string | undefined>;
   readonly out: Flag<string | undefined>;
+  readonly resume: Flag<string | undefined>;
   readonly seed: Flag<number>;
 } {
   return {
-    backend: text("NAME  wasm, webgpu or cpu (wasm, or cpu where that does not work)"),
+    backend: anytime(text("NAME  wasm, webgpu or cpu (wasm, or cpu where that does not work)")),
     out: text(`FOLDER  where results go (runs/${name})`),
+    resume: anytime(text("FOLDER  go on with the run that was stopped there; it keeps its flags")),
     seed: whole(seed, "the same seed gives the same results", { least: 0 }),
   };
 }
@@ -129,10 +138,21 @@ export function helpText<F extends Flags>({ about, usage, flags, notes }: Comman
   ].join("\n");
 }
 
-/** Reads a command line. Throws an `Error` that names the flag which makes no sense. */
+/** A run that is to go on. */
+export interface Begun {
+  readonly folder: string;
+  /** What it was given, by name. */
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Reads a command line; what it leaves open is as it was in the run that has `begun`, or the default. Throws an `Error`
+ * that names the flag which makes no sense, or differs from that run's.
+ */
 export function parseFlags<F extends Flags>(
   args: readonly string[],
   { flags }: Command<F>,
+  begun?: Begun,
 ): FlagsOf<F> & { readonly help: boolean } {
   const all: Flags = { ...flags, help: HELP };
   const names = (alone: boolean) => Object.keys(all).filter((name) => Boolean(all[name].alone) === alone).map(kebab);
@@ -145,18 +165,26 @@ export function parseFlags<F extends Flags>(
     },
   });
   const read = (name: string, flag: Flag<unknown>) => {
-    const given = parsed[kebab(name)];
-    if (flag.alone) return given === true;
-    if (given === undefined) return flag.value;
-    try {
-      return flag.read(String(given));
-    } catch (error) {
-      const kind = (error as Error).message;
-      throw new Error(`Cannot use --${kebab(name)} ${JSON.stringify(given)}: it takes ${kind}`);
+    const given = parsed[kebab(name)], open = begun?.flags[name] ?? flag.value;
+    if (given === undefined || given === false) return open;
+    const value = valueOf(name, flag, String(given));
+    if (begun && !flag.anytime && value !== open) {
+      const own = open === undefined ? "without it" : `with ${JSON.stringify(open)}`;
+      throw new Error(`Cannot resume ${begun.folder} with --${kebab(name)} ${given}: it was begun ${own}`);
     }
+    return value;
   };
   const values = Object.entries(all).map(([name, flag]) => [name, read(name, flag)]);
   return Object.fromEntries(values) as FlagsOf<F> & { readonly help: boolean };
+}
+
+function valueOf(name: string, flag: Flag<unknown>, given: string): unknown {
+  try {
+    return flag.read(given);
+  } catch (error) {
+    const kind = (error as Error).message;
+    throw new Error(`Cannot use --${kebab(name)} ${JSON.stringify(given)}: it takes ${kind}`);
+  }
 }
 
 function kebab(name: string): string {

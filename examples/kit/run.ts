@@ -8,9 +8,13 @@ import { join } from "@std/path";
 import { use } from "../../mod.ts";
 import { createScreen, type Output, type Screen, standardOutput } from "../../train/progress.ts";
 import { type Command, type Flag, type Flags, type FlagsOf, helpText, parseFlags } from "./flags.ts";
+import { beginRecord, programOf, readRecord, type RunRecord } from "./record.ts";
 
 /** Flags with those of `commonFlags`. */
-export type ExampleFlags = Flags & { readonly backend: Flag<string | undefined> };
+export type ExampleFlags = Flags & {
+  readonly backend: Flag<string | undefined>;
+  readonly resume: Flag<string | undefined>;
+};
 
 /** What an example is given. */
 export interface Run<F extends Flags> {
@@ -18,6 +22,8 @@ export interface Run<F extends Flags> {
   readonly screen: Screen;
   /** Aborted by Ctrl-C: the work ends after the current step and saves what there is. */
   readonly interrupt: AbortSignal;
+  /** What it was asked for, now or when it was begun. */
+  readonly record: RunRecord;
 }
 
 /** Runs a command line and resolves to the exit code. */
@@ -30,9 +36,9 @@ export function example<F extends ExampleFlags>(command: Command<F>, work: (run:
     const stopping = () => screen.print("  stopping after this step; Ctrl-C again leaves without saving");
     interrupt.addEventListener("abort", stopping, { once: true });
     try {
-      const flags = parseFlags(args, command);
-      if (flags.help) screen.print(helpText(command));
-      else await work({ flags, screen, interrupt });
+      const asked = parseFlags(args, command);
+      if (asked.help) screen.print(helpText(command));
+      else await work({ ...await newOrResumed(asked, args, command), screen, interrupt });
       return 0;
     } catch (error) {
       if (!(error instanceof Error)) throw error;
@@ -44,21 +50,47 @@ export function example<F extends ExampleFlags>(command: Command<F>, work: (run:
   };
 }
 
+/** A run as it was begun, now or earlier. */
+async function newOrResumed<F extends ExampleFlags>(
+  flags: FlagsOf<F>,
+  args: readonly string[],
+  command: Command<F>,
+): Promise<Pick<Run<F>, "flags" | "record">> {
+  const folder = flags.resume as string | undefined, program = programOf(command);
+  if (folder === undefined) return { flags, record: { program, flags } };
+  const record = await readRecord(folder, program);
+  return { flags: parseFlags(args, command, { folder, flags: record.flags }), record };
+}
+
 /** Uses the backend that `--backend` names, or WASM, or the CPU where that does not work; says which it is. */
 export async function chooseBackend({ backend }: { readonly backend?: string }, screen: Screen): Promise<void> {
   const choice = await use(...(backend ? [backend] : ["wasm", "cpu"]));
   screen.fact("backend", String(choice));
 }
 
+/** Who asks for a folder. */
+interface Asking {
+  readonly flags: { readonly out?: string; readonly resume?: string };
+  /** Of a run that can be resumed. */
+  readonly record?: RunRecord;
+}
+
 /**
  * Makes the folder for results before there are any, so that a place where nothing can be written shows at once:
- * `--out`, or the first of `runs/name`, `runs/name-2`, ... that does not exist.
+ * `--out`, or the first of `runs/name`, `runs/name-2`, ... that does not exist. A run that is resumed has its own.
  */
-export async function makeFolder({ out }: { readonly out?: string }, name: string): Promise<string> {
+export async function makeFolder({ flags: { out, resume }, record }: Asking, name: string): Promise<string> {
+  if (resume !== undefined) return resume;
   await Deno.mkdir(out ?? "runs", { recursive: true });
-  if (out) return out;
+  const folder = out ?? await makeNext(join("runs", name));
+  if (record) await beginRecord(folder, record);
+  return folder;
+}
+
+/** Makes `path`, `path-2`, ..., the first that does not exist. */
+async function makeNext(path: string): Promise<string> {
   for (let i = 1;; i++) {
-    const folder = join("runs", i === 1 ? name : `${name}-${i}`);
+    const folder = i === 1 ? path : `${path}-${i}`;
     try {
       await Deno.mkdir(folder);
       return folder;

