@@ -79,7 +79,7 @@ export class Func {
 
   /** Assigns to a variable. */
   set<T extends ValueType>(local: Local<T>, value: Value<T>): void {
-    this.#code.push(i32.of(value as I32).code, 0x21, uleb(local.index));
+    this.#code.push([i32.of(value as I32).code, 0x21, uleb(local.index)]);
   }
 
   /** Adds to an integer variable. */
@@ -94,34 +94,52 @@ export class Func {
 
   /** Runs an instruction for its effect and forgets its value. */
   drop(expr: Expr<ValueType>): void {
-    this.#code.push(expr.code, 0x1a);
+    this.#code.push([expr.code, 0x1a]);
   }
 
   /** Ends the function. */
   return(value?: Expr<ValueType>): void {
-    this.#code.push(value ? value.code : [], 0x0f);
+    this.#code.push([value ? value.code : [], 0x0f]);
+  }
+
+  /**
+   * Writes parts that do not depend on each other in lockstep: the first statement of each, then the second of each, and
+   * so on. While one part waits for a result the processor has work from the others. Returns what the parts return.
+   */
+  lockstep<T>(parts: readonly (() => T)[]): T[] {
+    const results: T[] = [];
+    const lists = parts.map((part) => this.#inside(0, () => results.push(part())));
+    const most = Math.max(...lists.map((list) => list.length));
+    for (let i = 0; i < most; i++) this.#code.push(lists.map((list) => list[i] ?? []));
+    return results;
+  }
+
+  /** The statements that `write` writes, `depth` blocks further in. */
+  #inside(depth: number, write: () => void): Code[] {
+    const outside = this.#code;
+    this.#code = [];
+    this.#depth += depth;
+    write();
+    this.#depth -= depth;
+    const code = this.#code;
+    this.#code = outside;
+    return code;
   }
 
   /** Runs `then` if the condition is not zero, `otherwise` if it is. */
   if(condition: Expr<"i32">, then: () => void, otherwise?: () => void): void {
-    this.#code.push(condition.code, 0x04, EMPTY_BLOCK);
-    this.#depth++;
-    then();
-    if (otherwise) {
-      this.#code.push(0x05);
-      otherwise();
-    }
-    this.#depth--;
-    this.#code.push(0x0b);
+    const code = [condition.code, 0x04, EMPTY_BLOCK, this.#inside(1, then)];
+    if (otherwise) code.push(0x05, this.#inside(1, otherwise));
+    this.#code.push([code, 0x0b]);
   }
 
   /** Runs `body` and repeats it while the condition that it returns is not zero. */
   repeat(body: () => Expr<"i32">): void {
-    this.#code.push(0x03, EMPTY_BLOCK);
-    this.#depth++;
-    const again = body();
-    this.#depth--;
-    this.#code.push(again.code, 0x0d, 0, 0x0b);
+    const code = this.#inside(1, () => {
+      const again = body();
+      this.#code.push([again.code, 0x0d, 0]);
+    });
+    this.#code.push([0x03, EMPTY_BLOCK, code, 0x0b]);
   }
 
   /** Repeats `body` as long as the condition is not zero; it is looked at first. */
@@ -135,12 +153,10 @@ export class Func {
 
   /** Repeats `body`, which gets a function that leaves the loop. */
   loop(body: (leave: () => void) => void): void {
-    this.#code.push(0x02, EMPTY_BLOCK, 0x03, EMPTY_BLOCK);
-    this.#depth += 2;
-    const outside = this.#depth - 2;
-    body(() => this.#code.push(0x0c, uleb(this.#depth - outside - 1)));
-    this.#depth -= 2;
-    this.#code.push(0x0c, 0, 0x0b, 0x0b);
+    const outside = this.#depth;
+    const leave = () => void this.#code.push([0x0c, uleb(this.#depth - outside - 1)]);
+    const code = this.#inside(2, () => body(leave));
+    this.#code.push([0x02, EMPTY_BLOCK, 0x03, EMPTY_BLOCK, code, 0x0c, 0, 0x0b, 0x0b]);
   }
 
   /** Counts a new variable through a range, comparing unsigned; it is left at the first value past the end. */

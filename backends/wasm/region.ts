@@ -40,7 +40,7 @@ export function keyOf(shape: RegionShape): string {
   });
   const stores = plan.stores.map(({ value, access }, k) => `${value}>${storeTypes[k]}:${accessKey(access)}`);
   const kept = shape.kept.size > 0 ? "keep" : "";
-  const loops = `${along ? "along" : "across"}${rows.length}.${nest.length}${shape.even ? "e" : ""}${kept}${
+  const loops = `${along ? "along" : "across"}${rows.length}.${nest.length}x${shape.copies}u${shape.unit}${kept}${
     shape.transposed.length > 0 ? "tiled" : ""
   }`;
   return `${loops} ${instrs.join(" ")} ${stores.join(" ")}`;

@@ -15,6 +15,9 @@
  * pass also makes the stores that have one element for every inner place. Values that do not change inside a loop are
  * computed before it.
  *
+ * A loop's body does several vectors in lockstep: each is a chain of instructions that wait for each other, and while one
+ * waits another can go on.
+ *
  * A map that reads something transposed goes through rows and columns in squares of four by four, so that both sides
  * are read and written in vectors.
  *
@@ -139,7 +142,7 @@ export class RegionWriter {
 
   /** Repeats `body` for positions `begin` to `end` along the vector axis: many vectors, one vector, one element. */
   #vectors(begin: Expr<"i32">, end: Expr<"i32">, body: (j: Int) => void): void {
-    const { f, shape: { copies, even, transposed } } = this;
+    const { f, shape: { copies, unit, transposed } } = this;
     const j = f.let(begin);
     const count = f.let(i32.sub(end, j));
     const loop = (width: Width, step: number, to: Expr<"i32">) => {
@@ -150,8 +153,8 @@ export class RegionWriter {
     if (transposed.length > 0) loop(TILE, 4, end);
     else {
       if (copies > 1) loop({ lanes: 4, copies }, 4 * copies, upTo(4 * copies));
-      loop(VECTOR, 4, upTo(4));
-      if (!even) loop(ONE, 1, end);
+      if (copies === 1 || unit < 4 * copies) loop(VECTOR, 4, upTo(4));
+      if (unit === 1) loop(ONE, 1, end);
     }
     this.#values.width = VECTOR;
   }
@@ -161,12 +164,15 @@ export class RegionWriter {
     this.#vectors(block.columnBegin, block.columnEnd, (j) => {
       const scope = values.enterVector(row, j);
       const copies = values.copies(scope);
-      copies.forEach((copy, u) => values.hoist(copy, (depends) => !depends.nest, u, scope));
+      this.f.lockstep(copies.map((copy, u) => () => values.hoist(copy, (depends) => !depends.nest, u)));
       if (this.shape.passes.length > 0) this.#reduceAcross(scope, copies);
-      this.shape.plan.stores.forEach((_, k) => {
-        if (!this.shape.fullStores.has(k)) values.store(k, copies);
-      });
+      values.store(this.#restStores(), copies);
     });
+  }
+
+  /** Stores that come after all passes. */
+  #restStores(): number[] {
+    return [...this.shape.plan.stores.keys()].filter((k) => !this.shape.fullStores.has(k));
   }
 
   // Passes over the inner axes.
@@ -187,18 +193,20 @@ export class RegionWriter {
 
   /** Adds the values at one inner place to the accumulators. */
   #accumulate(accumulators: readonly Accumulator[], places: readonly Scope[]): void {
+    this.f.lockstep(places.map((place, copy) => () => {
+      for (const accumulator of accumulators) this.#accumulateOne(accumulator, place, copy);
+    }));
+  }
+
+  #accumulateOne(accumulator: Accumulator, place: Scope, copy: number): void {
+    const { arg } = this.shape.plan.body[accumulator.instr] as { arg: number };
     const single = this.#loops.along && this.#values.width.lanes === 1;
-    places.forEach((place, copy) => {
-      for (const accumulator of accumulators) {
-        const { arg } = this.shape.plan.body[accumulator.instr] as { arg: number };
-        const into = single ? accumulator.rest : accumulator.lanes[copy];
-        const product = this.#productAt(accumulator, arg, place);
-        if (product) {
-          const [a, b] = product.map((factor) => this.#values.evaluate(factor, place, copy));
-          this.f.set(into, this.f.madd(a, b, into));
-        } else this.f.set(into, this.#combine(accumulator, into, this.#values.evaluate(arg, place, copy)));
-      }
-    });
+    const into = single ? accumulator.rest : accumulator.lanes[copy];
+    const product = this.#productAt(accumulator, arg, place);
+    if (product) {
+      const [a, b] = product.map((factor) => this.#values.evaluate(factor, place, copy));
+      this.f.set(into, this.f.madd(a, b, into));
+    } else this.f.set(into, this.#combine(accumulator, into, this.#values.evaluate(arg, place, copy)));
   }
 
   /** The factors of a product that is only added up: multiplied and added at once. */
@@ -216,7 +224,7 @@ export class RegionWriter {
         if (this.shape.passes.length === 1) this.#values.hoist(inner, (depends) => !depends.vector);
         const places = copies.map((copy) => rebase(copy, inner));
         this.#accumulate(accumulators, places);
-        for (const k of pass.stores) this.#values.store(k, places);
+        this.#values.store(pass.stores, places);
       });
       for (const { instr, lanes } of accumulators) copies.forEach((copy, u) => copy.values.set(instr, lanes[u]));
     }
@@ -233,15 +241,13 @@ export class RegionWriter {
         this.#vectors(i32.const(0), this.args.vector, (j) => {
           const copies = values.copies(values.enterVector(inner, j));
           this.#accumulate(accumulators, copies);
-          for (const k of pass.stores) values.store(k, copies);
+          values.store(pass.stores, copies);
         }));
       for (const accumulator of accumulators) row.values.set(accumulator.instr, this.#acrossLanes(accumulator));
       values.hoist(row, (depends) => !depends.vector && !depends.nest);
     });
     values.width = ONE;
-    this.shape.plan.stores.forEach((_, k) => {
-      if (!this.shape.fullStores.has(k)) values.store(k, [row]);
-    });
+    values.store(this.#restStores(), [row]);
     values.width = VECTOR;
   }
 
@@ -253,7 +259,7 @@ export class RegionWriter {
     others.forEach(merge);
     merge(i8x16.shuffle32(first, first, [2, 3, 0, 1]));
     merge(i8x16.shuffle32(first, first, [1, 0, 3, 2]));
-    if (!this.shape.even) merge(accumulator.rest);
+    if (this.shape.unit === 1) merge(accumulator.rest);
     return first;
   }
 

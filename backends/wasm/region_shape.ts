@@ -37,10 +37,10 @@ export interface RegionShape {
   readonly fullStores: ReadonlySet<number>;
   /** What moves through memory: loads, indices and results by number, stores by its complement. */
   readonly operands: readonly number[];
-  /** Vectors done at once by the main loop. */
+  /** Vectors done at once by the main loop, in lockstep. */
   readonly copies: number;
-  /** Whether the vector axis is a multiple of 4, so that no elements are left over. */
-  readonly even: boolean;
+  /** What all lengths along the vector axis are multiples of: the main loop's step, a vector, or 1. */
+  readonly unit: number;
   /**
    * Loads that are contiguous along the last row axis and not along the vector axis. If there are any, the region is
    * written in tiles of four rows by four columns.
@@ -184,6 +184,12 @@ export function weightOf(plan: RegionPlan): number {
   return weight;
 }
 
+/** See `RegionShape.unit`. The blocks of an epilogue are of any length. */
+function unitOf({ loops: { vector }, body }: RegionPlan, step: number): number {
+  if (vector % 4 !== 0) return 1;
+  return vector % step === 0 && body.every(({ kind }) => kind !== "result") ? step : 4;
+}
+
 /** Works out what a region's code needs to know. */
 export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionShape {
   const depends = dependsOf(plan);
@@ -193,7 +199,7 @@ export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionS
   const moving = plan.body.flatMap(({ kind }, i) =>
     needed.has(i) && (kind === "load" || kind === "index" || kind === "result") ? [i] : []
   );
-  const weight = weightOf(plan);
+  const copies = plan.loops.vector >= 16 ? 4 : 1;
   return {
     plan,
     storeTypes,
@@ -202,8 +208,8 @@ export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionS
     passes,
     fullStores,
     operands: [...moving, ...plan.stores.map((_, k) => ~k)],
-    copies: weight <= 10 ? 4 : weight <= 30 ? 2 : 1,
-    even: plan.loops.vector % 4 === 0,
+    copies,
+    unit: unitOf(plan, 4 * copies),
     transposed: transposedOf(plan, needed),
     shiftCounts: shiftCountsOf(plan),
     weights: weightsOf(plan),

@@ -157,23 +157,23 @@ export class Values {
     transpose(f, vectors).forEach((row, copy) => copies[copy].values.set(id, f.let(row)));
   }
 
-  /** Stores the value of store `k` for every copy. */
-  store(k: number, copies: readonly Scope[]): void {
-    copies.forEach((scope, copy) => {
-      const value = this.evaluate(this.shape.plan.stores[k].value, scope, copy);
-      storeVector(this.f, this.#place(~k, scope, copy), value);
-    });
+  /** Makes some of the stores for every copy: their values are computed before the first is stored. */
+  store(stores: readonly number[], copies: readonly Scope[]): void {
+    const valueOf = (k: number, copy: number) => this.evaluate(this.shape.plan.stores[k].value, copies[copy], copy);
+    this.f.lockstep(copies.map((_, copy) => () => stores.forEach((k) => valueOf(k, copy))));
+    for (const k of stores) {
+      copies.forEach((scope, copy) => storeVector(this.f, this.#place(~k, scope, copy), valueOf(k, copy)));
+    }
   }
 
   // Instructions.
 
-  /** Computes what can be computed here, before the loops inside; what all copies share goes to `shared`. */
-  hoist(scope: Scope, fits: (depends: Depends) => boolean, copy = 0, shared: Scope = scope): void {
+  /** Computes what can be computed here, before the loops inside. */
+  hoist(scope: Scope, fits: (depends: Depends) => boolean, copy = 0): void {
     this.shape.plan.body.forEach((_, i) => {
       const depends = this.shape.depends[i];
       if (!this.shape.needed.has(i) || scope.value(i) || !fits(depends) || !this.#ready(i, scope)) return;
-      const alike = !depends.vector && !(this.width.tiled && depends.rows);
-      this.evaluate(i, alike ? shared : scope, copy);
+      this.evaluate(i, scope, copy);
     });
   }
 

@@ -168,7 +168,7 @@ export const combine = {
   all: "and",
 } as const satisfies Record<ReduceOp, ScalarOp>;
 
-/** About how many instructions an op takes: decides how far loops are unrolled and what is worth keeping. */
+/** About how many instructions an op takes: decides which axis is walked in vectors and what is worth keeping. */
 export function costOf(op: ScalarOp): number {
   return COSTS[op] ?? 1;
 }
