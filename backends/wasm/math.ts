@@ -2,8 +2,8 @@
  * Exponentials, logarithms and their relatives, as polynomials over four f32 lanes.
  *
  * Each function emits code into `f` and returns the result; arguments are variables, so that they can be read twice.
- * Errors are below 2 units in the last place unless a function says otherwise. The polynomials are those of the Cephes
- * library (Moshier).
+ * Errors are below 2 units in the last place unless a function says otherwise. The logarithm's polynomial is that of the
+ * Cephes library (Moshier), the others are minimax fits.
  *
  * @module
  */
@@ -20,13 +20,12 @@ const LN2_HIGH = 0.693359375;
 const LN2_LOW = -2.12194440e-4;
 /** Adding this to a small float rounds it to a whole number, held in the low bits of the sum. */
 const ROUNDER = 12582912; // 1.5 * 2^23
-const ROUNDER_BITS = 0x4b400000;
 
-/** `c0 + x (c1 + x (c2 + ...))`. */
-export function polynomial(f: Func, x: Vector, coefficients: readonly number[]): V128 {
-  let sum: V128 = f32x4.const(coefficients.at(-1)!);
-  for (let i = coefficients.length - 2; i >= 0; i--) sum = f.madd(sum, x, f32x4.const(coefficients[i]));
-  return sum;
+/** `c0 + x (c1 + x (c2 + ...))`, step by step; a last coefficient of 1 takes no product. */
+export function polynomial(f: Func, x: Vector, coefficients: readonly number[]): Vector {
+  const [lead, next, ...rest] = coefficients.toReversed();
+  const first = lead === 1 ? f32x4.add(x, f32x4.const(next)) : f.madd(x, f32x4.const(lead), f32x4.const(next));
+  return rest.reduce((sum, c) => f.let(f.madd(sum, x, f32x4.const(c))), f.let(first));
 }
 
 /** `(mask & a) | (~mask & b)`. */
@@ -34,61 +33,49 @@ function choose(mask: V128, a: V128, b: V128): V128 {
   return v128.select(mask, a, b);
 }
 
-/** `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2. */
-const EXP_TAIL = [
-  5.0000001201e-1,
-  1.6666665459e-1,
-  4.1665795894e-2,
-  8.3334519073e-3,
-  1.3981999507e-3,
-  1.9875691500e-4,
-];
+/** `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2: of all polynomials of this degree the one that makes the best e^r. */
+const EXP_TAIL = [0.5, 0.166666597, 0.0416715816, 0.00835733395, 0.00135274569];
 
 /** Writes x as `n ln 2 + r` with whole n and |r| <= ln 2 / 2. Returns n in the low bits of a float, and r. */
 function splitExp(f: Func, x: Vector): { shifted: Vector; r: Vector } {
   const shifted = f.let(f.madd(x, f32x4.const(LOG2E), f32x4.const(ROUNDER)));
   const whole = f.let(f32x4.sub(shifted, f32x4.const(ROUNDER)));
-  const r = f.let(f.nmadd(whole, f32x4.const(LN2_LOW), f.nmadd(whole, f32x4.const(LN2_HIGH), x)));
-  return { shifted, r };
+  const high = f.let(f.nmadd(whole, f32x4.const(LN2_HIGH), x));
+  return { shifted, r: f.let(f.nmadd(whole, f32x4.const(LN2_LOW), high)) };
 }
 
-/** x as `n ln 2 + r`: n (as an integer) and `e^r - 1`. */
-function reduceExp(f: Func, x: Vector): { n: Vector; p: Vector } {
-  const { shifted, r } = splitExp(f, x);
-  const n = f.let(i32x4.sub(shifted, i32x4.const(ROUNDER_BITS)));
-  return { n, p: f.let(f.madd(polynomial(f, r, EXP_TAIL), f.let(f32x4.mul(r, r)), r)) };
+/** `2^(n + k)` for n of {@linkcode splitExp}, where n + k is in -126 to 127; 0 one step below, infinity one above. */
+function powerOfTwo(f: Func, shifted: Vector, k: number): Vector {
+  const n = f.let(i32x4.shl(shifted, 23)); // nothing else is left of the shifted bits
+  return f.let(i32x4.add(n, i32x4.const((127 + k) << 23)));
 }
 
-/** 2^n for whole n in -126 to 127. */
-function powerOfTwo(n: V128): V128 {
-  return i32x4.shl(i32x4.add(n, i32x4.const(127)), 23);
+function clampBetween(f: Func, x: Vector, low: number, high: number): Vector {
+  return f.let(f32x4.pmin(f.let(f32x4.pmax(x, f32x4.const(low))), f32x4.const(high)));
 }
 
-function clampBetween(x: V128, low: number, high: number): V128 {
-  return f32x4.pmin(f32x4.pmax(x, f32x4.const(low)), f32x4.const(high));
-}
-
-/** e^x. The power of two is applied in two halves, so that results below the normal range come out right. */
+/** e^x. The power of two is applied in two parts, so that results below the normal range come out right. */
 export function exp(f: Func, x: Vector): V128 {
-  const { n, p } = reduceExp(f, f.let(clampBetween(x, -104, 89)));
-  const half = f.let(i32x4.shr_s(n, 1));
-  const scaled = f32x4.mul(f32x4.add(p, f32x4.const(1)), powerOfTwo(half));
-  return f32x4.mul(scaled, powerOfTwo(i32x4.sub(n, half)));
+  const { shifted, r } = splitExp(f, clampBetween(f, x, -104, 89));
+  const p = polynomial(f, r, [1, 1, ...EXP_TAIL]);
+  const power = powerOfTwo(f, shifted, -1);
+  const normal = f.let(i32x4.max_s(power, i32x4.const(6 << 23))); // no less than 2^-121
+  const rest = f.let(i32x4.add(f.let(i32x4.sub(power, normal)), i32x4.const(128 << 23)));
+  return f32x4.mul(f.let(f32x4.mul(p, normal)), rest);
 }
 
 /** e^x for x below 88, and 0 where that is below the normal range: less work, and all that weights need. */
 export function expOfWeight(f: Func, x: Vector): V128 {
-  const { shifted, r } = splitExp(f, x);
-  const power = i32x4.add(i32x4.shl(shifted, 23), i32x4.const(127 << 23)); // only n is left of the shifted bits
-  const small = f32x4.lt(x, f32x4.const(-87.3));
-  return v128.andnot(f32x4.mul(polynomial(f, r, [1, 1, ...EXP_TAIL]), power), small);
+  const { shifted, r } = splitExp(f, f.let(f32x4.pmax(x, f32x4.const(-88))));
+  return f32x4.mul(polynomial(f, r, [1, 1, ...EXP_TAIL]), powerOfTwo(f, shifted, 0));
 }
 
 /** e^x - 1, exact near 0: with x = n ln 2 + r it is `2 (s (e^r - 1) + s - 1/2)` where s = 2^(n-1). */
 export function expm1(f: Func, x: Vector): V128 {
-  const { n, p } = reduceExp(f, f.let(clampBetween(x, -30, 89)));
-  const s = f.let(i32x4.shl(i32x4.add(n, i32x4.const(126)), 23));
-  const half = f.let(f.madd(s, p, f32x4.sub(s, f32x4.const(0.5))));
+  const { shifted, r } = splitExp(f, clampBetween(f, x, -30, 89));
+  const p = f.let(f.madd(polynomial(f, r, EXP_TAIL), f.let(f32x4.mul(r, r)), r));
+  const s = powerOfTwo(f, shifted, -1);
+  const half = f.let(f.madd(s, p, f.let(f32x4.sub(s, f32x4.const(0.5)))));
   return f32x4.add(half, half);
 }
 
@@ -116,7 +103,7 @@ function logTail(f: Func, t: Vector, square: Vector): V128 {
     -1.1514610310e-1,
     7.0376836292e-2,
   ]);
-  return f32x4.mul(f32x4.mul(q, t), square);
+  return f32x4.mul(f.let(f32x4.mul(q, t)), square);
 }
 
 /** log 0 = -inf, log of negatives and NaN = NaN, log inf = inf. */
@@ -130,8 +117,8 @@ function logEdges(x: Vector, y: V128): V128 {
 export function log(f: Func, x: Vector): V128 {
   const { e, t } = splitLog(f, x);
   const square = f.let(f32x4.mul(t, t));
-  const tail = f.madd(e, f32x4.const(LN2_LOW), logTail(f, t, square));
-  const near = f32x4.add(t, f.nmadd(square, f32x4.const(0.5), tail));
+  const tail = f.let(f.madd(e, f32x4.const(LN2_LOW), logTail(f, t, square)));
+  const near = f.let(f32x4.add(t, f.let(f.nmadd(square, f32x4.const(0.5), tail))));
   return logEdges(x, f.madd(e, f32x4.const(LN2_HIGH), near));
 }
 
@@ -158,50 +145,31 @@ export function log1p(f: Func, x: Vector): V128 {
 
 /** 1 / (1 + e^-x). */
 export function sigmoid(f: Func, x: Vector): V128 {
-  const u = exp(f, f.let(f32x4.neg(x)));
-  return f32x4.div(f32x4.const(1), f32x4.add(u, f32x4.const(1)));
+  const { shifted, r } = splitExp(f, clampBetween(f, f.let(f32x4.neg(x)), -80, 89));
+  const p = polynomial(f, r, [1, 1, ...EXP_TAIL]);
+  return f32x4.div(f32x4.const(1), f.let(f.madd(p, powerOfTwo(f, shifted, 0), f32x4.const(1))));
 }
 
-/** `x P(x^2) / Q(x^2)` for x between -limit and limit, and its value there beyond; never outside of -1 to 1. */
+/**
+ * `x P(x^2) / Q(x^2)` for x between -limit and limit, where it reaches -1 and 1; beyond, P and Q stay what they are at
+ * the limit, and so the quotient is more than 1 and is cut.
+ */
 function oddRational(f: Func, x: Vector, limit: number, p: readonly number[], q: readonly number[]): V128 {
-  const bounded = f.let(clampBetween(x, -limit, limit));
-  const square = f.let(f32x4.mul(bounded, bounded));
-  const quotient = f32x4.div(f32x4.mul(polynomial(f, square, p), bounded), polynomial(f, square, q));
-  return clampBetween(quotient, -1, 1);
+  const square = f.let(f32x4.pmin(f.let(f32x4.mul(x, x)), f32x4.const(limit * limit)));
+  const [above, below] = f.lockstep([p, q].map((coefficients) => () => polynomial(f, square, coefficients)));
+  return clampBetween(f, f.let(f32x4.div(f.let(f32x4.mul(above, x)), below)), -1, 1);
 }
 
-/** The hyperbolic tangent, by the minimax quotient that the Eigen library uses: relative error below 3e-7. */
+/** The hyperbolic tangent, by a minimax quotient: relative error below 3e-7. */
 export function tanh(f: Func, x: Vector): V128 {
-  const p = [
-    4.89352455891786e-3,
-    6.37261928875436e-4,
-    1.48572235717979e-5,
-    5.12229709037114e-8,
-    -8.60467152213735e-11,
-    2.00018790482477e-13,
-    -2.76076847742355e-16,
-  ];
-  const q = [4.89352518554385e-3, 2.268434632439e-3, 1.18534705686654e-4, 1.19825839466702e-6];
-  return oddRational(f, x, 7.99881172180175781, p, q);
+  const p = [1194661.75, 160468.39, 4249.03271, 25.8491535, 0.0177293494];
+  const q = [1194661.75, 558688.875, 31190.5684, 404.564453, 1];
+  return oddRational(f, x, 8.2, p, q);
 }
 
-/** The error function, by the minimax quotient that the Eigen library uses: relative error below 4e-7. */
+/** The error function, by a minimax quotient: relative error below 4e-7. */
 export function erf(f: Func, x: Vector): V128 {
-  const p = [
-    -1.60960333262415e-2,
-    -2.95459980854025e-3,
-    -7.34990630326855e-4,
-    -5.69250639462346e-5,
-    -2.10102402082508e-6,
-    2.77068142495902e-8,
-    -2.72614225801306e-10,
-  ];
-  const q = [
-    -1.42647390514189e-2,
-    -7.37332916720468e-3,
-    -1.68282697438203e-3,
-    -2.13374055278905e-4,
-    -1.45660718464996e-5,
-  ];
-  return oddRational(f, x, 4, p, q);
+  const p = [28775.3301, 4749.6416, 1334.0006, 92.1897811, 7.30639267, 0.0548544079];
+  const q = [25501.4727, 12709.7412, 2868.71143, 374.037018, 28.9467354, 1];
+  return oddRational(f, x, 3.8, p, q);
 }
