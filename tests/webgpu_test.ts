@@ -127,6 +127,27 @@ gpu("multiplies operands of every size and view, read from images where that is 
   }
 });
 
+gpu("attends over many rows, with every kind of mask, and back", async () => {
+  const [T, S, D, E] = [101, 119, 12, 20];
+  const bools = (count: number) => noise(count, 7).map((x) => Number(x > -0.5));
+  const options: (() => tn.AttentionOptions)[] = [
+    () => ({ causal: true }),
+    () => ({ mask: tn.cast(tn.tensor(bools(T * S), { shape: [T, S] }), "bool") }),
+    () => ({ mask: tn.tensor(noise(2 * T * S, 8), { shape: [2, 1, T, S] }), scale: 0.5 }),
+  ];
+  for (const option of options) {
+    await agrees(() => {
+      const q = tn.tensor(noise(2 * 4 * T * D, 1), { shape: [2, 4, T, D] });
+      const k = tn.tensor(noise(2 * 4 * S * D, 2), { shape: [2, 4, S, D] });
+      const v = tn.tensor(noise(2 * 4 * S * E, 3), { shape: [2, 4, S, E] });
+      const dy = tn.tensor(noise(2 * 4 * T * E, 4), { shape: [2, 4, T, E] });
+      const attend = (q: tn.Tensor, k: tn.Tensor, v: tn.Tensor) => tn.attention(q, k, v, option());
+      const [y, back] = tn.vjp(attend, [q, k, v]);
+      return [y, ...back(dy)];
+    });
+  }
+});
+
 gpu("packs halves without touching their neighbours", async () => {
   await agrees(() => {
     const half = (count: number, seed: number) => tn.cast(tn.tensor(noise(count, seed)), "f16");

@@ -6,47 +6,78 @@
 import { BackendError } from "../../core/errors.ts";
 import type { OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
+import { RowReader } from "./attention_rows.ts";
 import type { Scene } from "./attention_scene.ts";
 import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
 
 const OWN = 4;
-const BLOCK = 8;
 /** Fours of sums that an invocation keeps for each of its rows. */
 const MOST_FOURS = 16;
 
 type Weights = "softmax" | "probability" | "gradient";
 
-/** One result: which side owns rows, how they are weighted, and what is summed. */
+/** What a kernel computes: which side owns rows, and the sums over those of the other. */
 export interface Role {
   readonly own: "query" | "key";
+  readonly sums: readonly Sum[];
+}
+
+/** One result: how rows are weighted, and what is summed. */
+export interface Sum {
   readonly weights: Weights;
   /** Name of the operand that is summed. */
   readonly vectors: "v" | "k" | "q" | "dy";
   readonly output: number;
 }
 
+/** A row of the block, as WGSL. */
+interface BlockRow {
+  /** Its number in the block, and among all rows. */
+  readonly j: string;
+  readonly row: string;
+  /** Variables with the products of the owned rows with it. */
+  readonly score: string;
+  readonly slope: string;
+}
+
 const lanes = Array.from({ length: OWN }, (_, r) => r);
-const block = Array.from({ length: BLOCK }, (_, j) => j);
+
+/** Whether blocks are written out: on a CPU, where all rows are read from images and not too wide for that. */
+export function isWrittenOut({ rows }: Scene, { software }: Context): boolean {
+  const all = ["q", "k", "v", "dy"].flatMap((name) => rows[name] ?? []);
+  return software && all.every(({ image, channels }) => image && channels <= 4 * MOST_FOURS);
+}
 
 /** One kernel while it is written. */
 export class AttentionKernel {
   readonly shader: Shader;
   readonly workgroup: number;
-  readonly fours: number;
-  readonly #bases = new Map<string, string>();
-  readonly #readers = new Map<string, string>();
+  /** Whether blocks are written out; if not, a loop goes over a block's rows, whose products lie in workgroup memory. */
+  readonly writtenOut: boolean;
+  /** Numbers of the block's rows. */
+  readonly block: readonly number[];
+  #rows!: RowReader;
 
   constructor(readonly step: OpStep, readonly context: Context, readonly scene: Scene, readonly role: Role) {
-    this.shader = new Shader(
-      `${step.name} ${["y", "dq", "dk", "dv"][role.output + (step.op === "attention" ? 0 : 1)]}`,
-      context,
-    );
+    const results = role.sums.map(({ output }) => ["y", "dq", "dk", "dv"][output + (step.op === "attention" ? 0 : 1)]);
+    this.shader = new Shader(`${step.name} ${results.join(" ")}`, context);
     this.workgroup = context.software ? 8 : 64;
-    this.fours = Math.min(MOST_FOURS, Math.max(1, Math.ceil(scene.rows[role.vectors].channels / 4)));
+    this.writtenOut = isWrittenOut(scene, context);
+    this.block = Array.from({ length: this.writtenOut ? 2 : 8 }, (_, j) => j);
   }
 
   private get byQuery(): boolean {
     return this.role.own === "query";
+  }
+
+  /** Whether a sum is weighted so. */
+  private has(weights: Weights): boolean {
+    return this.role.sums.some((sum) => sum.weights === weights);
+  }
+
+  /** Fours that an invocation keeps of each of its rows for a sum. */
+  private foursOf({ vectors }: Sum): number {
+    return Math.min(MOST_FOURS, Math.max(1, Math.ceil(this.scene.rows[vectors].channels / 4)));
   }
 
   /** Numbers of rows on both sides. */
@@ -56,10 +87,11 @@ export class AttentionKernel {
   }
 
   write(): Kernel {
-    const { shader, scene, role, fours } = this;
+    const { shader, scene, role: { sums }, block } = this;
     const { own, other } = this.counts;
-    const vectors = scene.rows[role.vectors];
-    const grid = [Math.max(1, Math.ceil(vectors.channels / 4 / fours)), size(scene.batch), Math.ceil(own / OWN)];
+    // where blocks are written out there is one chunk
+    const fours = this.foursOf(sums[0]), { channels } = scene.rows[sums[0].vectors];
+    const grid = [Math.max(1, Math.ceil(channels / 4 / fours)), size(scene.batch), Math.ceil(own / OWN)];
     const { workgroup } = this;
     shader.add(`let invocation = (group.y * groups.x + group.x) * ${workgroup}u + local.x;`);
     const [tiles, batches] = [shader.let(shader.num(grid[2]), "n"), shader.let(shader.num(grid[1]), "n")];
@@ -67,25 +99,25 @@ export class AttentionKernel {
     shader.add(`let matrix = invocation / ${tiles} % ${batches};`, `let own = invocation % ${tiles} * ${OWN}u;`);
     shader.add(`let first = chunk * ${fours * 4}u;`);
     shader.add(`let own_count = ${shader.num(own)};`, `let other_count = ${shader.num(other)};`);
-    this.nameBases();
+    this.#rows = new RowReader(shader, scene);
     this.declareSums();
     this.range();
     const unrolled = this.mustUnroll();
-    shader.add(`for (var other = begin; other < end; other += ${BLOCK}u) {`);
-    this.scores(unrolled);
-    if (role.weights === "softmax") shader.add("var top = peak;");
+    shader.add(`for (var other = begin; other < end; other += ${block.length}u) {`);
+    this.products(unrolled);
     this.accumulate();
     shader.add("}");
-    this.store();
+    for (const [number, sum] of sums.entries()) this.store(sum, number);
+    if (this.has("softmax")) this.storeStatistics();
     return shader.finish(spread(Math.ceil(grid.reduce((a, b) => a * b) / workgroup)), [workgroup, 1]);
   }
 
   /** Whether the loops over channels must be written out, so that no invocation takes too many turns. */
   private mustUnroll(): boolean {
-    const { scene: { rows }, step, context, counts: { other } } = this;
-    const blocks = Math.ceil(other / BLOCK);
-    const least = 1 + (this.role.weights === "softmax" ? 2 * BLOCK : BLOCK);
-    const turns = [rows.q, ...this.role.weights === "gradient" ? [rows.v] : []]
+    const { scene: { rows }, step, context, counts: { other }, block } = this;
+    const blocks = Math.ceil(other / block.length);
+    const least = this.writtenOut ? 1 : 1 + (this.has("softmax") ? 2 : 1) * block.length;
+    const turns = [rows.q, ...this.has("gradient") ? [rows.v] : []]
       .reduce((sum, { channels }) => sum + Math.ceil(channels / 4), least);
     if (!context.software || blocks * turns <= MAX_TURNS) return false;
     if (blocks * least > MAX_TURNS) {
@@ -96,75 +128,30 @@ export class AttentionKernel {
     return true;
   }
 
-  /** The first element of each operand's matrix. */
-  private nameBases(): void {
-    const { shader, scene } = this;
-    const coordinates: string[] = [];
-    let rest = "matrix";
-    for (let axis = scene.batch.length - 1; axis >= 0; axis--) {
-      const n = shader.num(scene.batch[axis]);
-      coordinates[axis] = shader.let(`${rest} % ${n}`, "c");
-      rest = shader.let(`${rest} / ${n}`, "q");
-    }
-    for (const [name, { batch, offset }] of Object.entries(scene.rows)) {
-      const terms = coordinates.map((c, axis) => `${c} * ${shader.num(batch[axis])}`);
-      this.#bases.set(name, shader.let([...terms, shader.num(offset)].join(" + "), "base"));
-    }
-  }
-
-  /** First element of a row. */
-  private row(name: string, index: string): string {
-    return `${this.#bases.get(name)} + ${index} * ${this.shader.num(this.scene.rows[name].stride)}`;
-  }
-
-  /** Declares the function that reads four channels of a row: `name(start of the row, first channel)`. */
-  private reader(name: string): string {
-    const known = this.#readers.get(name);
-    if (known) return known;
-    const { shader } = this;
-    const { buffer, dtype, channels, offset, step, stride, batch } = this.scene.rows[name];
-    const whole = channels % 4 === 0;
-    const aligned = whole && step === 1 && [offset, stride, ...batch].every((n) => n % 4 === 0) &&
-      shader.aligned(buffer, dtype);
-    const items = lanes.map((lane) => {
-      const at = `start + (d + ${lane}u) * ${shader.num(step)}`;
-      if (whole) return shader.load(buffer, dtype, at, 1);
-      return `select(0.0, ${
-        shader.load(buffer, dtype, `select(start, ${at}, d + ${lane}u < ${shader.num(channels)})`, 1)
-      }, ` +
-        `d + ${lane}u < ${shader.num(channels)})`;
-    });
-    const value = aligned ? shader.load(buffer, dtype, "start + d", 4) : `vec4f(${items.join(", ")})`;
-    shader.globals.push(`fn ${name}_at(start: u32, d: u32) -> vec4f { return ${value}; }`);
-    this.#readers.set(name, `${name}_at`);
-    return `${name}_at`;
-  }
-
-  /** A number of each of the four owned rows, or of one row of the other side. */
-  private statistic(name: string, index: string): string {
-    const { buffer, dtype } = this.scene.rows[name];
-    return this.shader.load(buffer, dtype, this.row(name, index), 1);
-  }
-
   private declareSums(): void {
-    const { shader, role, fours } = this;
+    const { shader, role: { sums }, block } = this;
     for (const r of lanes) {
       shader.add(`let own${r} = min(own + ${r}u, own_count - 1u);`);
-      for (let e = 0; e < fours; e++) shader.add(`var sum${r}_${e} = vec4f(0.0);`);
+      sums.forEach((sum, number) => {
+        for (let e = 0; e < this.foursOf(sum); e++) shader.add(`var sum${number}_${r}_${e} = vec4f(0.0);`);
+      });
     }
-    // each invocation's own column: private arrays with computed indices take drivers long to compile
-    const count = BLOCK * this.workgroup;
-    shader.globals.push(`var<workgroup> scores: array<vec4f, ${count}>;`);
-    if (role.weights === "gradient") shader.globals.push(`var<workgroup> slopes: array<vec4f, ${count}>;`);
-    if (role.weights === "softmax") {
+    if (!this.writtenOut) {
+      // each invocation's own column: private arrays with computed indices take drivers long to compile
+      const count = block.length * this.workgroup;
+      shader.globals.push(`var<workgroup> scores: array<vec4f, ${count}>;`);
+      if (this.has("gradient")) shader.globals.push(`var<workgroup> slopes: array<vec4f, ${count}>;`);
+    }
+    if (this.has("softmax")) {
       const lowest = shader.library.use("special", 1);
       shader.add(`var peak = vec4f(${lowest}(0xff800000u));`, "var total = vec4f(0.0);");
     } else if (this.byQuery) {
-      for (const name of ["logSum", "delta"]) {
-        if (name === "delta" && role.weights !== "gradient") continue;
-        shader.add(`let ${name}_own = vec4f(${lanes.map((r) => this.statistic(name, `own${r}`)).join(", ")});`);
+      for (const name of this.has("gradient") ? ["logSum", "delta"] : ["logSum"]) {
+        shader.add(`let ${name}_own = vec4f(${lanes.map((r) => this.#rows.number(name, `own${r}`)).join(", ")});`);
       }
     }
+    if (!this.writtenOut) return;
+    for (const r of lanes) for (const name of this.sides()) this.#rows.whole(name[0], `own${r}`);
   }
 
   /** Rows of the other side that any owned row may see. */
@@ -181,29 +168,44 @@ export class AttentionKernel {
     }
   }
 
+  /** Operands of the products with the block's rows, the owned one first: of `score`, and of `slope` where it is needed. */
+  private sides(): [own: string, other: string][] {
+    const pairs: [string, string][] = [["q", "k"], ...this.has("gradient") ? [["dy", "v"] as [string, string]] : []];
+    return this.byQuery ? pairs : pairs.map(([a, b]) => [b, a]);
+  }
+
   /** Products of the owned rows with those of the block: `score` for q·k, and `slope` for dy·v. */
-  private scores(unrolled: boolean): void {
-    const { shader, role } = this;
+  private products(unrolled: boolean): void {
+    const { shader, block, workgroup } = this;
     for (const j of block) shader.add(`let row${j} = min(other + ${j}u, other_count - 1u);`);
-    this.products("score", this.byQuery ? ["q", "k"] : ["k", "q"], unrolled);
-    if (role.weights === "gradient") this.products("slope", this.byQuery ? ["dy", "v"] : ["v", "dy"], unrolled);
-    for (const j of block) shader.add(`scores[${j * this.workgroup}u + local.x] = score${j};`);
-    if (role.weights === "gradient") {
-      for (const j of block) shader.add(`slopes[${j * this.workgroup}u + local.x] = slope${j};`);
+    this.sides().forEach(([own, other], number) => {
+      const result = ["score", "slope"][number];
+      for (const j of block) shader.add(`var ${result}${j} = vec4f(0.0);`);
+      if (this.writtenOut) return this.wholeProducts(result, own, other);
+      this.loopedProducts(result, own, other, unrolled);
+      for (const j of block) shader.add(`${result}s[${j * workgroup}u + local.x] = ${result}${j};`);
+    });
+  }
+
+  private wholeProducts(result: string, own: string, other: string): void {
+    const { shader } = this;
+    const owned = lanes.map((r) => this.#rows.whole(own, `own${r}`));
+    for (const j of this.block) {
+      this.#rows.whole(other, `row${j}`).forEach((y, e) => {
+        shader.add(`${result}${j} += vec4f(${owned.map((fours) => `dot(${fours[e]}, ${y})`).join(", ")});`);
+      });
     }
   }
 
-  private products(result: string, [own, other]: readonly string[], unrolled: boolean): void {
-    const { shader, scene: { rows } } = this;
-    const owns = lanes.map((r) => shader.let(this.row(own, `own${r}`), "at"));
-    const others = block.map((j) => shader.let(this.row(other, `row${j}`), "at"));
-    for (const j of block) shader.add(`var ${result}${j} = vec4f(0.0);`);
-    const [a, b] = [this.reader(own), this.reader(other)];
+  private loopedProducts(result: string, own: string, other: string, unrolled: boolean): void {
+    const { shader, scene: { rows }, block } = this;
+    const owns = lanes.map((r) => shader.let(this.#rows.at(own, `own${r}`), "at"));
+    const others = block.map((j) => shader.let(this.#rows.at(other, `row${j}`), "at"));
     const { channels } = rows[own];
     const turn = (d: string) => {
-      const as = owns.map((at) => shader.let(`${a}(${at}, ${d})`, "x"));
+      const as = owns.map((at) => shader.let(this.#rows.four(own, at, d), "x"));
       for (const j of block) {
-        const y = shader.let(`${b}(${others[j]}, ${d})`, "y");
+        const y = shader.let(this.#rows.four(other, others[j], d), "y");
         shader.add(`${result}${j} += vec4f(${as.map((x) => `dot(${x}, ${y})`).join(", ")});`);
       }
     };
@@ -216,96 +218,130 @@ export class AttentionKernel {
     }
   }
 
-  /** Which of the four owned rows see row `other + j`. */
-  private visible(): string {
+  /** Which of the four owned rows see a row of the block. */
+  private visible({ j, row }: BlockRow): string {
     const { shader, scene: { attrs, queries, keys } } = this;
-    const terms = ["vec4<bool>(other + j < other_count)"];
+    const terms = [`vec4<bool>(other + ${j} < other_count)`];
     const [T, S] = [shader.num(queries), shader.num(keys)];
-    const owned = "(vec4u(own) + vec4u(0u, 1u, 2u, 3u))", other = "vec4u(other + j)";
+    const owned = "(vec4u(own) + vec4u(0u, 1u, 2u, 3u))", other = `vec4u(other + ${j})`;
     const [query, key] = this.byQuery ? [owned, other] : [other, owned];
     if (attrs.causal) terms.push(`(${key} + ${T} <= ${query} + ${S})`);
-    if (attrs.masked === "bool") terms.push(`vec4<bool>(${this.mask()})`);
+    if (attrs.masked === "bool") terms.push(`vec4<bool>(${this.mask(row)})`);
     return terms.join(" & ");
   }
 
-  /** The mask between the four owned rows and row `row`. */
-  private mask(): string {
+  /** The mask between the four owned rows and another. */
+  private mask(row: string): string {
     const { shader, scene: { rows: { mask } } } = this;
     return lanes.map((r) => {
-      const [query, key] = this.byQuery ? [`own${r}`, "row"] : ["row", `own${r}`];
-      const at = `${this.row("mask", query)} + ${key} * ${shader.num(mask.step)}`;
+      const [query, key] = this.byQuery ? [`own${r}`, row] : [row, `own${r}`];
+      const at = `${this.#rows.at("mask", query)} + ${key} * ${shader.num(mask.step)}`;
       return shader.load(mask.buffer, mask.dtype, at, 1);
     }).join(", ");
   }
 
-  /** Starts a loop over the block and names what is seen of its row `j`, and the score with scale and mask. */
-  private eachOfBlock(): void {
-    const { shader, scene: { attrs } } = this;
-    shader.add(`for (var j = 0u; j < ${BLOCK}u; j++) {`, "let row = min(other + j, other_count - 1u);");
-    shader.add(`let seen = ${this.visible()};`);
-    const added = attrs.masked === "add" ? ` + vec4f(${this.mask()})` : "";
-    shader.add(`let place = j * ${this.workgroup}u + local.x;`);
-    shader.add(`let score = scores[place] * ${shader.constant(attrs.scale, "f32")}${added};`);
-  }
-
-  /** Turns scores into weights and adds the block's vectors, weighted. */
-  private accumulate(): void {
-    const { shader, role } = this;
-    const exp = shader.library.use("exp", 4), special = shader.library.use("special", 1);
-    this.eachOfBlock();
-    if (role.weights === "softmax") {
-      shader.add(
-        `scores[place] = select(vec4f(${special}(0xff800000u)), score, seen);`,
-        "top = max(top, scores[place]);",
-        "}",
-      );
-      // a row that has seen nothing yet is measured from 0, so that its weights are 0
-      shader.add("let level = select(top, vec4f(0.0), bitcast<vec4u>(top) == vec4u(0xff800000u));");
-      shader.add(`let shrink = ${exp}(peak - level);`, "peak = top;", "total *= shrink;");
-      for (const r of lanes) {
-        for (let e = 0; e < this.fours; e++) shader.add(`sum${r}_${e} *= shrink[${r}];`);
+  /** Statements for each row of the block. */
+  private eachOfBlock(statements: (row: BlockRow) => void): void {
+    const { shader, block, workgroup } = this;
+    if (this.writtenOut) {
+      for (const j of block) {
+        shader.add("{");
+        statements({ j: `${j}u`, row: `row${j}`, score: `score${j}`, slope: `slope${j}` });
+        shader.add("}");
       }
-      shader.add(`for (var j = 0u; j < ${BLOCK}u; j++) {`, "let row = min(other + j, other_count - 1u);");
-      shader.add(`let weight = ${exp}(scores[j * ${this.workgroup}u + local.x] - level);`, "total += weight;");
-    } else {
-      const of = (name: string) => this.byQuery ? `${name}_own` : `vec4f(${this.statistic(name, "row")})`;
-      shader.add(`let p = ${exp}(score - ${of("logSum")});`);
-      const weight = role.weights === "gradient" ? `p * (slopes[place] - ${of("delta")})` : "p";
-      shader.add(`let weight = select(vec4f(0.0), ${weight}, seen);`);
+      return;
     }
-    this.addVector();
+    shader.add(`for (var j = 0u; j < ${block.length}u; j++) {`, "let row = min(other + j, other_count - 1u);");
+    shader.add(`let place = j * ${workgroup}u + local.x;`);
+    statements({ j: "j", row: "row", score: "scores[place]", slope: "slopes[place]" });
     shader.add("}");
   }
 
-  /** Adds the vector of row `row` to the sums of the owned rows. */
-  private addVector(): void {
-    const { shader, role: { vectors }, fours } = this;
-    const read = this.reader(vectors);
-    const at = shader.let(this.row(vectors, "row"), "at");
-    for (let e = 0; e < fours; e++) {
-      const x = shader.let(`${read}(${at}, first + ${4 * e}u)`, "x");
-      for (const r of lanes) shader.add(`sum${r}_${e} = fma(vec4f(weight[${r}]), ${x}, sum${r}_${e});`);
-    }
+  /** Names what is seen of a row, and its score with scale and mask. */
+  private nameScore(at: BlockRow): void {
+    const { shader, scene: { attrs } } = this;
+    const added = attrs.masked === "add" ? ` + vec4f(${this.mask(at.row)})` : "";
+    shader.add(`let seen = ${this.visible(at)};`);
+    shader.add(`let score = ${at.score} * ${shader.constant(attrs.scale, "f32")}${added};`);
   }
 
-  private store(): void {
-    const { shader, step, scene, role, fours } = this;
-    const { channels } = scene.rows[role.vectors];
-    const { dtype } = step.outputSpecs[role.output];
-    const target = this.context.buffer(step.outputs[role.output]);
-    const four = channels % 4 === 0 && shader.aligned(target, dtype);
-    if (role.weights === "softmax") {
-      shader.add("let divisor = select(total, vec4f(1.0), total == vec4f(0.0));");
-      shader.add("let level = select(peak, vec4f(0.0), bitcast<vec4u>(peak) == vec4u(0xff800000u));");
-      shader.add(`let log_sum = level + ${shader.library.use("log", 4)}(divisor);`);
+  /** Turns products into weights and adds the block's vectors, weighted. */
+  private accumulate(): void {
+    const { shader, role: { sums } } = this;
+    if (this.writtenOut) {
+      // the rows are read outside of the blocks of statements that share them
+      for (const { vectors } of sums) for (const j of this.block) this.#rows.whole(vectors, `row${j}`);
     }
-    const scaled = role.weights === "gradient" ? ` * ${shader.constant(scene.attrs.scale, "f32")}` : "";
+    if (this.has("softmax")) return this.accumulateSoftmax(sums[0]);
+    const exp = shader.library.use("exp", 4);
+    this.eachOfBlock((at) => {
+      this.nameScore(at);
+      const of = (name: string) => this.byQuery ? `${name}_own` : `vec4f(${this.#rows.number(name, at.row)})`;
+      shader.add(`let p = ${exp}(score - ${of("logSum")});`);
+      sums.forEach((sum, number) => {
+        const weight = sum.weights === "gradient" ? `p * (${at.slope} - ${of("delta")})` : "p";
+        this.addVector(sum, number, at.row, shader.let(`select(vec4f(0.0), ${weight}, seen)`, "weight"));
+      });
+    });
+  }
+
+  /** The peak of the scores may rise with a block: what was summed before then shrinks. */
+  private accumulateSoftmax(sum: Sum): void {
+    const { shader } = this;
+    const exp = shader.library.use("exp", 4), special = shader.library.use("special", 1);
+    shader.add("var top = peak;");
+    this.eachOfBlock((at) => {
+      this.nameScore(at);
+      shader.add(`${at.score} = select(vec4f(${special}(0xff800000u)), score, seen);`, `top = max(top, ${at.score});`);
+    });
+    // a row that has seen nothing yet is measured from 0, so that its weights are 0
+    shader.add("let level = select(top, vec4f(0.0), bitcast<vec4u>(top) == vec4u(0xff800000u));");
+    shader.add(`let shrink = ${exp}(peak - level);`, "peak = top;", "total *= shrink;");
     for (const r of lanes) {
-      const factor = role.weights === "softmax" ? ` / divisor[${r}]` : scaled;
+      for (let e = 0; e < this.foursOf(sum); e++) shader.add(`sum0_${r}_${e} *= shrink[${r}];`);
+    }
+    this.eachOfBlock(({ row, score }) => {
+      shader.add(`let weight = ${exp}(${score} - level);`, "total += weight;");
+      this.addVector(sum, 0, row, "weight");
+    });
+  }
+
+  /** Adds the vector of a row to the sums of the owned rows. */
+  private addVector(sum: Sum, number: number, row: string, weight: string): void {
+    const { shader } = this;
+    const fours = this.writtenOut ? this.#rows.whole(sum.vectors, row) : this.readVector(sum, row);
+    fours.forEach((x, e) => {
+      for (const r of lanes) {
+        const name = `sum${number}_${r}_${e}`;
+        shader.add(`${name} = fma(vec4f(${weight}[${r}]), ${x}, ${name});`);
+      }
+    });
+  }
+
+  /** This chunk of a row, in fours. */
+  private readVector(sum: Sum, row: string): string[] {
+    const { shader } = this;
+    const at = shader.let(this.#rows.at(sum.vectors, row), "at");
+    return Array.from(
+      { length: this.foursOf(sum) },
+      (_, e) => shader.let(this.#rows.four(sum.vectors, at, `first + ${4 * e}u`), "x"),
+    );
+  }
+
+  private store(sum: Sum, number: number): void {
+    const { shader, step, scene } = this;
+    const { channels } = scene.rows[sum.vectors];
+    const { dtype } = step.outputSpecs[sum.output];
+    const target = this.context.buffer(step.outputs[sum.output]);
+    const four = channels % 4 === 0 && shader.aligned(target, dtype);
+    if (sum.weights === "softmax") shader.add("let divisor = select(total, vec4f(1.0), total == vec4f(0.0));");
+    const scaled = sum.weights === "gradient" ? ` * ${shader.constant(scene.attrs.scale, "f32")}` : "";
+    for (const r of lanes) {
+      const factor = sum.weights === "softmax" ? ` / divisor[${r}]` : scaled;
       shader.add(`if (own + ${r}u < own_count) {`);
       const start = shader.let(`(matrix * own_count + own + ${r}u) * ${shader.num(channels)} + first`, "at");
-      for (let e = 0; e < fours; e++) {
-        const value = shader.let(`sum${r}_${e}${factor}`);
+      for (let e = 0; e < this.foursOf(sum); e++) {
+        const value = shader.let(`sum${number}_${r}_${e}${factor}`);
         const d = `first + ${4 * e}u`;
         const from = `${start} + ${4 * e}u`;
         if (four) {
@@ -317,7 +353,13 @@ export class AttentionKernel {
       }
       shader.add("}");
     }
-    if (role.weights !== "softmax") return;
+  }
+
+  /** Stores the logarithms of the sums of weights. */
+  private storeStatistics(): void {
+    const { shader, step } = this;
+    shader.add("let level = select(peak, vec4f(0.0), bitcast<vec4u>(peak) == vec4u(0xff800000u));");
+    shader.add(`let log_sum = level + ${shader.library.use("log", 4)}(divisor);`);
     const statistics = this.context.buffer(step.outputs[1]);
     const put = shader.store(statistics, step.outputSpecs[1].dtype, "matrix * own_count + own + r", "log_sum[r]", 1);
     shader.add(`for (var r = 0u; chunk == 0u && r < min(${OWN}u, own_count - own); r++) { ${put} }`);

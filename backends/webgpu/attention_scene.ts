@@ -6,7 +6,8 @@
 import { mergeAxes } from "../../core/layout.ts";
 import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
 import type { AttentionAttrs } from "../../ops/attention.ts";
-import type { Context } from "./shader.ts";
+import { WORTH_IMAGES } from "./images.ts";
+import { type Context, isAligned } from "./shader.ts";
 
 /** An operand `[batch, rows, channels]`, or the mask `[batch, query, key]`. */
 export interface Rows {
@@ -18,6 +19,10 @@ export interface Rows {
   /** Distance and number of channels. */
   readonly step: number;
   readonly channels: number;
+  /** Whether four channels lie side by side, from a multiple of four on. */
+  readonly aligned: boolean;
+  /** Whether an image of it is read. */
+  readonly image: boolean;
 }
 
 /** Everything that an attention kernel reads, by name. */
@@ -40,17 +45,25 @@ export function sceneOf(step: OpStep, context: Context): Scene {
     if (names[i] !== "logSum" && names[i] !== "delta") return operand;
     return { ...operand, shape: [...operand.shape, 1], strides: [...operand.strides, 0] };
   });
+  const worth = [...q.shape, k.shape.at(-2)!].reduce((product, n) => product * n, 1) >= WORTH_IMAGES;
   const merged = mergeAxes(lead, inputs.map(({ shape, strides }) => leadStrides(shape, strides, lead)));
   const rows = inputs.map(({ buffer, dtype, shape, strides, offset }, i): [string, Rows] => {
     const [n, channels] = [shape.at(-2) ?? 1, shape.at(-1) ?? 1];
+    const [stride, step] = [n === 1 ? 0 : strides.at(-2)!, channels === 1 ? 0 : strides.at(-1)!];
+    const whole = [channels, offset, stride, ...merged.strides[i]].every((number) => number % 4 === 0);
+    const plan = context.buffer(buffer);
+    const aligned = whole && step === 1 && isAligned(context, plan, dtype);
+    const image = aligned && worth && context.hasImage(plan, dtype);
     return [names[i], {
-      buffer: context.buffer(buffer),
+      buffer: plan,
       dtype,
       offset,
       batch: merged.strides[i],
-      stride: n === 1 ? 0 : strides.at(-2)!,
-      step: channels === 1 ? 0 : strides.at(-1)!,
+      stride,
+      step,
       channels,
+      aligned,
+      image,
     }];
   });
   return {

@@ -11,6 +11,9 @@ import type { Device } from "./device.ts";
 /** Texels of a row, of four f32 each. */
 export const TEXELS = 1024;
 
+/** Products of two numbers in an op that is worth the copies of its operands. */
+export const WORTH_IMAGES = 2 ** 20;
+
 const BYTES_PER_TEXEL = 16;
 const ROW_BYTES = TEXELS * BYTES_PER_TEXEL;
 

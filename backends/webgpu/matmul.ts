@@ -12,6 +12,7 @@ import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import { mergeAxes } from "../../core/layout.ts";
 import { sumParts } from "./epilogue.ts";
+import { WORTH_IMAGES } from "./images.ts";
 import { tileKernel } from "./matmul_tile.ts";
 import { type Context, type Kernel, MAX_TURNS } from "./shader.ts";
 
@@ -103,9 +104,6 @@ function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, 
 function withoutImages(product: Product): Product {
   return { ...product, a: { ...product.a, image: false }, b: { ...product.b, image: false } };
 }
-
-/** Products of numbers in a matrix product that is worth the copies of its operands. */
-const WORTH_IMAGES = 2 ** 20;
 
 const fit = (limit: number, sizes: readonly number[]) => sizes.find((size) => size <= limit) ?? sizes.at(-1)!;
 

@@ -76,6 +76,12 @@ export function spread(count: number): [number, number, number] {
   return [Math.max(1, Math.ceil(count / y)), y, 1];
 }
 
+/** Whether four elements of a buffer, from a multiple of four on, may be touched at once. */
+export function isAligned(context: Context, { place }: BufferPlan, dtype: DType): boolean {
+  if (place.kind !== "slice") return true;
+  return place.stride % (4 * bytesPerElement(dtype)) === 0 && isAligned(context, context.buffer(place.of), dtype);
+}
+
 /** A shader being written. */
 export class Shader {
   readonly library = new MathLibrary();
@@ -159,9 +165,8 @@ export class Shader {
   }
 
   /** Whether four elements from a multiple of four on may be touched at once. */
-  aligned({ place }: BufferPlan, dtype: DType): boolean {
-    if (place.kind !== "slice") return true;
-    return place.stride % (4 * bytesPerElement(dtype)) === 0 && this.aligned(this.context.buffer(place.of), dtype);
+  aligned(buffer: BufferPlan, dtype: DType): boolean {
+    return isAligned(this.context, buffer, dtype);
   }
 
   #accessor(buffer: BufferPlan, dtype: DType, width: Width, way: "get" | "fetch" | "set"): string {
