@@ -106,12 +106,12 @@ function assertWinograd({ x, filters, kernel = [3, 3], stride = ONE, padding = [
     start: [1 - taps[0], 1 - taps[1]] as const,
   };
   const back = { ...sizes, channels: filters, filters: channels, input: sizes.output };
-  const scheme = schemeOf(sizes, windows), gradScheme = filterGradScheme(sizes, windows);
+  const scheme = schemeOf({ sizes, windows }), gradScheme = filterGradScheme({ sizes, windows });
   assert(scheme, "another algorithm would run");
   assert(gradScheme, "another algorithm would compute the filters' gradient");
   const plans = [planConv({ sizes, windows }, scheme), planFilterGrad({ sizes, windows }, gradScheme)];
   if (stages) assertEquals(plans.map((plan) => plan!.stages.length), [3, 3]);
-  assert(schemeOf(back, phase), "another algorithm would compute the input's gradient");
+  assert(schemeOf({ sizes: back, windows: phase }), "another algorithm would compute the input's gradient");
 }
 
 const NAMES = ["output", "output with bias and relu", "gradient of the input", "gradient of the filters"];

@@ -15,7 +15,7 @@
  * @module
  */
 import { size } from "../../core/shape.ts";
-import { planesOf, type Sizes } from "./direct.ts";
+import { planesOf } from "./direct.ts";
 import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { epilogueOf, withSeparateEpilogue } from "./epilogue.ts";
 import { type Arg, type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
@@ -24,19 +24,12 @@ import type { OpCall } from "./op_call.ts";
 import type { Epilogue } from "./product.ts";
 import { argsFor, keyOf } from "./region.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import type { Windows } from "./windows.ts";
 import { OUTPUTS, type Scheme } from "./winograd.ts";
 import { ConvWriter, type Stage, type Structure } from "./winograd_conv_code.ts";
 import { type Filters, transformFilters } from "./winograd_filters.ts";
 import { phasesOf, tilesOf } from "./winograd_image.ts";
-import { APART, MOST_STAGED_BYTES, schemeOf } from "./winograd_products.ts";
+import { APART, type ConvShape, MOST_STAGED_BYTES, schemeOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
-
-/** A convolution's shape. */
-export interface ConvShape {
-  readonly sizes: Sizes;
-  readonly windows: Windows;
-}
 
 /** A convolution. */
 export interface WinogradConv extends ConvShape {
@@ -103,7 +96,7 @@ interface Plan {
 /** The calls of a convolution, or null if the algorithm does not pay off, or needs too much scratch memory. */
 export function winogradConv(call: OpCall, conv: WinogradConv): Call[] | null {
   const { sizes, windows } = conv;
-  const scheme = schemeOf(sizes, windows);
+  const scheme = schemeOf(conv);
   const plan = scheme && planConv(conv, scheme);
   if (!plan) return null;
   const epilogue = epilogueOf(call, sizes.batch * sizes.filters, size(windows.places));

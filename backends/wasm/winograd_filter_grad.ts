@@ -23,13 +23,11 @@ import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./k
 import type { OpCall } from "./op_call.ts";
 import { f32x4, v128 } from "./simd.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-import type { Windows } from "./windows.ts";
 import { both, type Scheme } from "./winograd.ts";
-import type { ConvShape } from "./winograd_conv.ts";
 import { ARGS, FilterGradWriter, type Stage, STAGE_TILES } from "./winograd_filter_grad_code.ts";
 import { offsetsOf } from "./winograd_filters.ts";
 import { phasesOf, tilesOf } from "./winograd_image.ts";
-import { APART, MOST_STAGED_BYTES, schemeOf } from "./winograd_products.ts";
+import { APART, type ConvShape, MOST_STAGED_BYTES, schemeOf } from "./winograd_products.ts";
 import { PATCH_BYTES } from "./winograd_tiles.ts";
 
 /** The filters' gradient of a convolution. */
@@ -60,14 +58,14 @@ function planeBlocks({ channels, filters }: Sizes) {
 }
 
 /** The scheme for a filter's gradient, or null if it does not pay off. */
-export function filterGradScheme(sizes: Sizes, windows: Windows): Scheme | null {
-  const { channelBlocks, filterBlocks } = planeBlocks(sizes);
-  return schemeOf(sizes, windows, [filterBlocks, size(windows.step) * channelBlocks]);
+export function filterGradScheme(shape: ConvShape): Scheme | null {
+  const { channelBlocks, filterBlocks } = planeBlocks(shape.sizes);
+  return schemeOf(shape, [filterBlocks, size(shape.windows.step) * channelBlocks]);
 }
 
 /** The calls that compute `dw`, or null if the algorithm does not pay off. */
 export function winogradFilterGrad(call: OpCall, conv: WinogradFilterGrad): Call[] | null {
-  const scheme = filterGradScheme(conv.sizes, conv.windows);
+  const scheme = filterGradScheme(conv);
   return scheme && withSeparateEpilogue(call, (plain) => callsOf(plain, conv, scheme));
 }
 

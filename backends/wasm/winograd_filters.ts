@@ -8,7 +8,7 @@ import { i32 } from "./instructions.ts";
 import { type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { v128 } from "./simd.ts";
 import { both, type Scheme } from "./winograd.ts";
-import type { WinogradConv } from "./winograd_conv.ts";
+import type { ConvShape } from "./winograd_products.ts";
 
 /** Where filters are. */
 export interface Filters {
@@ -40,7 +40,8 @@ export function transformFilters(
   name: string,
   scheme: Scheme,
   { sizes: { filters, channels }, windows: { step }, filters: { ref, filterStride, channelStride, tapStride } }:
-    WinogradConv,
+    & ConvShape
+    & { readonly filters: Filters },
   u: Ref,
   { rowBytes, positionBytes }: { readonly rowBytes: number; readonly positionBytes: number },
 ): Call[] {

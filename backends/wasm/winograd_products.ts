@@ -25,13 +25,18 @@ const ONE_PHASE = { tile: 200, filter: 300 };
 /** The same with several phases, whose pixels and taps lie apart. */
 const PHASES = { tile: 300, filter: 600 };
 
+/** A convolution's shape. */
+export interface ConvShape {
+  readonly sizes: Sizes;
+  readonly windows: Windows;
+}
+
 /**
  * The scheme for these windows of an image, or null if they are not for Winograd's algorithm or not cheaper by it, when
  * it transforms the input's planes and the output's so many `times`.
  */
 export function schemeOf(
-  { batch, groups, channels, filters, input }: Sizes,
-  windows: Windows,
+  { sizes: { batch, groups, channels, filters, input }, windows }: ConvShape,
   times: readonly [number, number] = [1, 1],
 ): Scheme | null {
   const { places, kernel, step, spread, start } = windows;
