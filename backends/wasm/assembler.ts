@@ -17,7 +17,7 @@
  * @module
  */
 import { type Code, type Expr, flatten, type I32, i32, uleb, type Value, type ValueType } from "./instructions.ts";
-import { f32x4 } from "./simd.ts";
+import { f32x4, i32x4, v128 } from "./simd.ts";
 
 const TYPE_CODE = { i32: 0x7f, i64: 0x7e, f32: 0x7d, f64: 0x7c, v128: 0x7b } as const;
 const EMPTY_BLOCK = 0x40;
@@ -182,6 +182,11 @@ export class Func {
   /** `c - a * b` in four f32 lanes, rounded once where the engine can. */
   nmadd(a: Expr<"v128">, b: Expr<"v128">, c: Expr<"v128">): Expr<"v128"> {
     return this.module.features.relaxedSimd ? f32x4.relaxed_nmadd(a, b, c) : f32x4.sub(c, f32x4.mul(a, b));
+  }
+
+  /** `a` in lanes where the mask has all bits, `b` where it has none. */
+  select(mask: Expr<"v128">, a: Expr<"v128">, b: Expr<"v128">): Expr<"v128"> {
+    return this.module.features.relaxedSimd ? i32x4.relaxed_laneselect(mask, a, b) : v128.select(mask, a, b);
   }
 
   /** The function's body, ready for the module's code section. Constants become variables, set at the start. */

@@ -28,11 +28,6 @@ export function polynomial(f: Func, x: Vector, coefficients: readonly number[]):
   return rest.reduce((sum, c) => f.let(f.madd(sum, x, f32x4.const(c))), f.let(first));
 }
 
-/** `(mask & a) | (~mask & b)`. */
-function choose(mask: V128, a: V128, b: V128): V128 {
-  return v128.select(mask, a, b);
-}
-
 /** `(e^r - 1 - r) / r^2` for |r| <= ln 2 / 2: of all polynomials of this degree the one that makes the best e^r. */
 const EXP_TAIL = [0.5, 0.166666597, 0.0416715816, 0.00835733395, 0.00135274569];
 
@@ -82,7 +77,7 @@ export function expm1(f: Func, x: Vector): V128 {
 /** Splits x > 0 as `2^e (1 + t)` with 1 + t between sqrt(1/2) and sqrt(2); small x are scaled up first. */
 function splitLog(f: Func, x: Vector): { e: Vector; t: Vector } {
   const tiny = f.let(f32x4.lt(x, f32x4.const(1.17549435e-38)));
-  const normal = f.let(choose(tiny, f32x4.mul(x, f32x4.const(2 ** 23)), x));
+  const normal = f.let(f.select(tiny, f32x4.mul(x, f32x4.const(2 ** 23)), x));
   const halfRoot = 0x3f3504f3; // sqrt(1/2)
   const exponent = f.let(i32x4.shr_s(i32x4.sub(normal, i32x4.const(halfRoot)), 23));
   const t = f.let(f32x4.sub(i32x4.sub(normal, i32x4.shl(exponent, 23)), f32x4.const(1)));
@@ -107,10 +102,10 @@ function logTail(f: Func, t: Vector, square: Vector): V128 {
 }
 
 /** log 0 = -inf, log of negatives and NaN = NaN, log inf = inf. */
-function logEdges(x: Vector, y: V128): V128 {
-  const positive = choose(f32x4.eq(x, f32x4.const(Infinity)), x, y);
-  const orZero = choose(f32x4.eq(x, f32x4.const(0)), f32x4.const(-Infinity), f32x4.const(NaN));
-  return choose(f32x4.gt(x, f32x4.const(0)), positive, orZero);
+function logEdges(f: Func, x: Vector, y: V128): V128 {
+  const positive = f.select(f32x4.eq(x, f32x4.const(Infinity)), x, y);
+  const orZero = f.select(f32x4.eq(x, f32x4.const(0)), f32x4.const(-Infinity), f32x4.const(NaN));
+  return f.select(f32x4.gt(x, f32x4.const(0)), positive, orZero);
 }
 
 /** The natural logarithm. */
@@ -119,7 +114,7 @@ export function log(f: Func, x: Vector): V128 {
   const square = f.let(f32x4.mul(t, t));
   const tail = f.let(f.madd(e, f32x4.const(LN2_LOW), logTail(f, t, square)));
   const near = f.let(f32x4.add(t, f.let(f.nmadd(square, f32x4.const(0.5), tail))));
-  return logEdges(x, f.madd(e, f32x4.const(LN2_HIGH), near));
+  return logEdges(f, x, f.madd(e, f32x4.const(LN2_HIGH), near));
 }
 
 /** The logarithm to base 2; exact for powers of two. */
@@ -130,7 +125,7 @@ export function log2(f: Func, x: Vector): V128 {
   const rest = f.let(f.nmadd(square, f32x4.const(0.5), logTail(f, t, square)));
   const excess = f32x4.const(LOG2E - 1);
   const small = f32x4.add(f.madd(t, excess, f32x4.mul(rest, excess)), f32x4.add(rest, t));
-  return logEdges(x, f32x4.add(small, e));
+  return logEdges(f, x, f32x4.add(small, e));
 }
 
 /** log(1 + x): the logarithm of u = 1 + x, plus what the rounding of u lost, relative to u. */
@@ -140,7 +135,7 @@ export function log1p(f: Func, x: Vector): V128 {
   const finite = f32x4.lt(f32x4.abs(u), f32x4.const(Infinity));
   const correction = f.let(v128.and(lost, v128.and(finite, f32x4.ne(u, f32x4.const(0)))));
   const sum = f32x4.add(log(f, u), correction);
-  return choose(f32x4.eq(x, f32x4.const(0)), x, sum);
+  return f.select(f32x4.eq(x, f32x4.const(0)), x, sum);
 }
 
 /** 1 / (1 + e^-x). */

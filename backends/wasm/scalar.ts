@@ -64,9 +64,9 @@ const maxFloat: Binary = (a, b) => v128.or(f32x4.pmax(a, b), f32x4.ne(b, b));
 const minFloat: Binary = (a, b) => v128.or(f32x4.pmin(a, b), f32x4.ne(b, b));
 
 /** -1, 0 or 1; NaN stays. */
-const signFloat: Unary = (x) => {
+const signFloat: Unary = (x, f) => {
   const unit = v128.or(v128.and(x, i32x4.const(0x80000000)), one);
-  return v128.select(v128.or(f32x4.lt(x, zero), f32x4.gt(x, zero)), unit, x);
+  return f.select(v128.or(f32x4.lt(x, zero), f32x4.gt(x, zero)), unit, x);
 };
 
 const shift = (op: Kinds<"shl" | "shr_s" | "shr_u">): Row => (call) => {
@@ -155,7 +155,7 @@ export const scalars = {
   xor: binary({ int: v128.xor, bool: v128.xor }),
   shiftLeft: shift({ int: "shl" }),
   shiftRight: shift({ i32: "shr_s", u32: "shr_u" }),
-  where: ({ args: [condition, a, b] }) => v128.select(condition, a, b),
+  where: ({ f, args: [condition, a, b] }) => f.select(condition, a, b),
 } satisfies Record<ScalarOp, Row>;
 
 /** The scalar op that combines two values of a reduction. */

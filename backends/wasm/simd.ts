@@ -124,6 +124,8 @@ export const i32x4 = {
   trunc_sat_f32x4_s: one(0xf8),
   trunc_sat_f32x4_u: one(0xf9),
   trunc_sat_f64x2_s_zero: one(0xfc),
+  /** Lanes of `a` where `mask` has all bits, of `b` where it has none; what else is not said. */
+  relaxed_laneselect: (mask: V128, a: V128, b: V128): V128 => three(0x10b)(a, b, mask),
 };
 
 /** Four single floats. */

@@ -61,7 +61,7 @@ function reduceLarge(f: Func, x: Vector, into: Reduced): void {
     });
   }
   const infinite = f32x4.eq(f32x4.abs(x), f32x4.const(Infinity));
-  f.set(into.r, v128.select(v128.or(infinite, f32x4.ne(x, x)), f32x4.const(NaN), into.r));
+  f.set(into.r, f.select(v128.or(infinite, f32x4.ne(x, x)), f32x4.const(NaN), into.r));
 }
 
 /** The bits of 2/pi, from 32 before the point on. */
@@ -122,7 +122,7 @@ function isOdd(n: V128): V128 {
 function sineOfQuadrant(f: Func, n: Vector, r: Vector): V128 {
   const square = f.let(f32x4.mul(r, r));
   const sine = f.let(sinPolynomial(f, r, square));
-  const value = v128.select(isOdd(n), cosPolynomial(f, square), sine);
+  const value = f.select(isOdd(n), cosPolynomial(f, square), sine);
   const sign = i32x4.shl(i32x4.shr_u(n, 1), 31);
   return v128.xor(value, sign);
 }
@@ -146,6 +146,6 @@ export function tan(f: Func, x: Vector): V128 {
   const sine = f.let(sinPolynomial(f, r, square));
   const cosine = f.let(cosPolynomial(f, square));
   const odd = f.let(isOdd(n));
-  const quotient = f32x4.div(v128.select(odd, cosine, sine), v128.select(odd, sine, cosine));
+  const quotient = f32x4.div(f.select(odd, cosine, sine), f.select(odd, sine, cosine));
   return v128.xor(quotient, i32x4.shl(odd, 31));
 }
