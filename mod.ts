@@ -43,12 +43,22 @@ export type { Shape, Spec } from "./core/shape.ts";
 export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
 
 // Transforms
-export { compile, type CompileOptions } from "./core/compile.ts";
-export { checkpoint, type CustomVjp, customVjp } from "./core/custom_vjp.ts";
-export { grad, type GradOptions, type Grads, jvp, type Loss, stopGradient, valueAndGrad, vjp } from "./core/grad.ts";
-export { inspect, type KernelReport, type Profile, profile, type Report } from "./core/inspect.ts";
-export { scan, type ScanOptions } from "./core/scan.ts";
-export { vmap, type VmapOptions } from "./core/vmap.ts";
+export { compile, type CompileOptions } from "./transforms/compile.ts";
+export { checkpoint, type CustomVjp, customVjp } from "./transforms/custom_vjp.ts";
+export {
+  grad,
+  type GradOptions,
+  type Grads,
+  jvp,
+  type Loss,
+  stopGradient,
+  valueAndGrad,
+  vjp,
+} from "./transforms/grad.ts";
+export { inspect, type KernelReport, type Profile, profile, type Report } from "./transforms/inspect.ts";
+export { gru, lstm, type RecurrentOptions, rnn } from "./transforms/recurrent.ts";
+export { scan, type ScanOptions } from "./transforms/scan.ts";
+export { vmap, type VmapOptions } from "./transforms/vmap.ts";
 
 // Trees
 export * as tree from "./core/tree.ts";

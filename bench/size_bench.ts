@@ -39,8 +39,8 @@ const BUNDLES: readonly Bundle[] = [
   {
     name: "Tenon: core, ops, WASM, WebGPU",
     source: everything(
-      ...["backend", "compile", "custom_vjp", "errors", "grad", "inspect", "scan", "scope", "tensor", "tree"]
-        .map((name) => `core/${name}.ts`),
+      ...["backend", "errors", "scope", "tensor", "tree"].map((name) => `core/${name}.ts`),
+      ...["compile", "custom_vjp", "grad", "inspect", "scan"].map((name) => `transforms/${name}.ts`),
       "ops/mod.ts",
       "backends/wasm/mod.ts",
       "backends/webgpu/mod.ts",
@@ -90,7 +90,7 @@ async function gzipped(bytes: Uint8Array<ArrayBuffer>): Promise<number> {
 function byFolder(inputs: esbuild.Metafile["outputs"][string]["inputs"]): string {
   const sizes = new Map<string, number>();
   for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
-    const folder = /(core|ops|train|backends\/\w+)\/\w+\.ts$/.exec(path)?.[1] ?? "mod.ts";
+    const folder = /(core|transforms|ops|train|backends\/\w+)\/\w+\.ts$/.exec(path)?.[1] ?? "mod.ts";
     if (bytesInOutput > 0) sizes.set(folder, (sizes.get(folder) ?? 0) + bytesInOutput);
   }
   const sorted = [...sizes].sort((a, b) => b[1] - a[1]);

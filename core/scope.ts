@@ -76,7 +76,7 @@ export function userSite(): string {
   const { stack = "" } = new Error();
   Error.stackTraceLimit = limit;
   const lines = stack.split("\n").slice(1).map((line) => line.trim().replace(/^at /, ""));
-  const inside = /^(core|ops|train|models|backends|io)\//;
+  const inside = /^(core|transforms|ops|train|models|backends|io)\//;
   const outside = lines.find((line) => {
     const at = line.indexOf(here);
     return at < 0 ? /:\d+:\d+/.test(line) : !inside.test(line.slice(at + here.length));

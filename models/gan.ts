@@ -13,7 +13,6 @@
  * @module
  */
 import { ArgumentError, ShapeError } from "../core/errors.ts";
-import { grad } from "../core/grad.ts";
 import { scope } from "../core/scope.ts";
 import { show } from "../core/shape.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -46,6 +45,7 @@ import {
   zeros,
   zerosLike,
 } from "../ops/mod.ts";
+import { grad } from "../transforms/grad.ts";
 import { type BatchNormParams, type BatchStatistics, initStatistics, trackBatchNorm } from "./batch_norm.ts";
 
 export type { BatchNormParams, BatchStatistics };

@@ -11,12 +11,12 @@
  *
  * @module
  */
-import { compile } from "../core/compile.ts";
 import { ArgumentError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 import { add, expandDims, gather, type Key, slice, split, squeeze, sub, tensor, zeros } from "../ops/mod.ts";
 import { castFloats } from "../train/precision.ts";
+import { compile } from "../transforms/compile.ts";
 import { encode, type GptCache, type GptConfig, type GptParams, unembed } from "./gpt.ts";
 import { type ChoiceOptions, chooseTokens, requireChoice } from "./sampling.ts";
 

@@ -31,11 +31,8 @@ import {
   concat,
   dropout,
   full,
-  gru,
   type Key,
-  lstm,
   type RecurrentParams,
-  rnn,
   slice,
   split,
   squeeze,
@@ -44,6 +41,7 @@ import {
   uniform,
   zeros,
 } from "../ops/mod.ts";
+import { gru, lstm, rnn } from "../transforms/recurrent.ts";
 
 export {
   applyTokens,

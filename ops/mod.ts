@@ -75,17 +75,7 @@ export {
   type NormParams,
   rmsNorm,
 } from "./norm.ts";
-export {
-  gru,
-  gruCell,
-  lstm,
-  lstmCell,
-  type LstmState,
-  type RecurrentOptions,
-  type RecurrentParams,
-  rnn,
-  rnnCell,
-} from "./recurrent.ts";
+export { gruCell, lstmCell, type LstmState, type RecurrentParams, rnnCell } from "./recurrent.ts";
 export { rotary, type RotaryOptions } from "./rotary.ts";
 export { logSoftmax, softmax } from "./softmax.ts";
 export {

@@ -13,6 +13,7 @@ const DOCUMENTED = [
   "README.md",
   "mod.ts",
   "core/",
+  "transforms/",
   "ops/",
   "backends/",
   "models/",

@@ -8,10 +8,7 @@
  * @module
  */
 import { ArgumentError, ShapeError } from "../core/errors.ts";
-import { valueAndGrad } from "../core/grad.ts";
 import { bind } from "../core/op.ts";
-import { tensorsOf } from "../core/pullback.ts";
-import { scan } from "../core/scan.ts";
 import { scope } from "../core/scope.ts";
 import { show } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
@@ -20,6 +17,9 @@ import { scalar, zeros } from "../ops/create.ts";
 import { add, cast, div } from "../ops/elementwise.ts";
 import { reshape } from "../ops/shape.ts";
 import { splitKeyOp } from "../ops/threefry.ts";
+import { valueAndGrad } from "../transforms/grad.ts";
+import { tensorsOf } from "../transforms/pullback.ts";
+import { scan } from "../transforms/scan.ts";
 
 /** How {@linkcode accumulate} cuts a batch. */
 export interface AccumulateOptions {

@@ -13,13 +13,13 @@
  * @module
  */
 import { ArgumentError } from "../core/errors.ts";
-import { valueAndGrad } from "../core/grad.ts";
 import { scope } from "../core/scope.ts";
 import { Tensor } from "../core/tensor.ts";
 import { leaves, map } from "../core/tree.ts";
 import { scalar } from "../ops/create.ts";
 import { add, and, cast, div, equal, mul, not, where } from "../ops/elementwise.ts";
 import { max, min } from "../ops/extremum.ts";
+import { valueAndGrad } from "../transforms/grad.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
 import { allFinite } from "./precision.ts";
 

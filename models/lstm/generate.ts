@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { compile } from "../../core/compile.ts";
 import { ArgumentError } from "../../core/errors.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import * as tree from "../../core/tree.ts";
@@ -11,6 +10,7 @@ import { expandDims, type Key, slice, split, squeeze, tensor } from "../../ops/m
 import type { GenerateOptions } from "../generate.ts";
 import type { LstmState } from "../lstm.ts";
 import { type ChoiceOptions, chooseTokens, requireChoice } from "../sampling.ts";
+import { compile } from "../../transforms/compile.ts";
 import { applyTokens, type TokenConfig, type TokenParams } from "./tokens.ts";
 
 /** What a step takes and replaces. */

@@ -7,12 +7,12 @@
  */
 import { zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
-import { isFloat } from "./dtype.ts";
-import { type AnyOp, asArray, bind, bindAll, type Op } from "./op.ts";
-import type { Spec } from "./shape.ts";
-import { Tape, type TapeStep, withTape } from "./tape.ts";
-import { Tensor } from "./tensor.ts";
-import * as tree from "./tree.ts";
+import { isFloat } from "../core/dtype.ts";
+import { type AnyOp, asArray, bind, bindAll, type Op } from "../core/op.ts";
+import type { Spec } from "../core/shape.ts";
+import { Tape, type TapeStep, withTape } from "../core/tape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
 
 /** The same values under a new identity: what a transform tracks in place of its caller's tensor. */
 const identityOp: Op<1, null> = {

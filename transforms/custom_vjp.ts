@@ -4,12 +4,12 @@
  * @module
  */
 import { zerosLike } from "../ops/create.ts";
-import { ArgumentError } from "./errors.ts";
-import { bind } from "./op.ts";
+import { ArgumentError } from "../core/errors.ts";
+import { bind } from "../core/op.ts";
 import { barrierOp, flatFunction, tensorsOf, vjpFlat } from "./pullback.ts";
-import { scope } from "./scope.ts";
-import { isTracked, recordOn, withCaptures, withoutTapes } from "./tape.ts";
-import type { Tensor } from "./tensor.ts";
+import { scope } from "../core/scope.ts";
+import { isTracked, recordOn, withCaptures, withoutTapes } from "../core/tape.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 /** A gradient rule of one's own. */
 export interface CustomVjp<A extends unknown[], R, S> {

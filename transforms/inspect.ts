@@ -3,12 +3,12 @@
  *
  * @module
  */
-import type { KernelTime } from "./backend.ts";
+import type { KernelTime } from "../core/backend.ts";
 import { profileProgram, programsOf } from "./compile.ts";
-import { bytesPerElement } from "./dtype.ts";
-import { ArgumentError } from "./errors.ts";
-import { type Program, sharePlace, type Step } from "./program.ts";
-import { show, size } from "./shape.ts";
+import { bytesPerElement } from "../core/dtype.ts";
+import { ArgumentError } from "../core/errors.ts";
+import { type Program, sharePlace, type Step } from "../core/program.ts";
+import { show, size } from "../core/shape.ts";
 
 /** One kernel of a compiled function. */
 export interface KernelReport {

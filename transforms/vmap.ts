@@ -4,14 +4,14 @@
  * @module
  */
 import { type Batched, moveAxis, replay } from "./batching.ts";
-import { currentBackend } from "./backend.ts";
-import { ArgumentError, ShapeError } from "./errors.ts";
-import { activeTrace, traceGraph } from "./graph.ts";
+import { currentBackend } from "../core/backend.ts";
+import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { activeTrace, traceGraph } from "../core/graph.ts";
 import { tensorsOf } from "./pullback.ts";
-import { scope } from "./scope.ts";
-import { normalizeAxis } from "./shape.ts";
-import { withoutTapes } from "./tape.ts";
-import type { Tensor } from "./tensor.ts";
+import { scope } from "../core/scope.ts";
+import { normalizeAxis } from "../core/shape.ts";
+import { withoutTapes } from "../core/tape.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 /** Which axes count examples. */
 export interface VmapOptions {

@@ -9,16 +9,16 @@
 import { add } from "../ops/elementwise.ts";
 import { zeros } from "../ops/create.ts";
 import { concat, expandDims, reshape, slice } from "../ops/shape.ts";
-import { currentBackend } from "./backend.ts";
-import { isFloat } from "./dtype.ts";
-import { ArgumentError, ShapeError } from "./errors.ts";
-import { activeTrace, type Graph, traceGraph, type Value } from "./graph.ts";
+import { currentBackend } from "../core/backend.ts";
+import { isFloat } from "../core/dtype.ts";
+import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { activeTrace, type Graph, traceGraph, type Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
-import { bind, bindAll, type Op, type VjpCall } from "./op.ts";
-import { type ScanAttrs, ScanBody } from "./scan_body.ts";
-import { sameShape, show, size, type Spec } from "./shape.ts";
-import { isTracked, withoutTapes } from "./tape.ts";
-import type { Tensor } from "./tensor.ts";
+import { bind, bindAll, type Op, type VjpCall } from "../core/op.ts";
+import { type ScanAttrs, ScanBody } from "../core/scan_body.ts";
+import { sameShape, show, size, type Spec } from "../core/shape.ts";
+import { isTracked, withoutTapes } from "../core/tape.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 /** How many steps, and from which end. */
 export interface ScanOptions {

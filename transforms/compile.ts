@@ -10,20 +10,20 @@
  * @module
  */
 import { zerosLike } from "../ops/create.ts";
-import type { Backend, KernelTime } from "./backend.ts";
-import { currentBackend } from "./backend.ts";
-import { ArgumentError, TraceError } from "./errors.ts";
-import { activeTrace, type Graph, traceGraph, Value } from "./graph.ts";
+import type { Backend, KernelTime } from "../core/backend.ts";
+import { currentBackend } from "../core/backend.ts";
+import { ArgumentError, TraceError } from "../core/errors.ts";
+import { activeTrace, type Graph, traceGraph, Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
-import { identityOf, keyOf } from "./cache_key.ts";
-import { Lowered } from "./lowered.ts";
-import { copyOp } from "./group.ts";
-import { bind, bindAll } from "./op.ts";
-import { checksNumerics, scope, userSite } from "./scope.ts";
-import { show, type Spec } from "./shape.ts";
-import { isTracked, recordOn, withoutTapes } from "./tape.ts";
-import { Tensor } from "./tensor.ts";
-import * as tree from "./tree.ts";
+import { identityOf, keyOf } from "../core/cache_key.ts";
+import { Lowered } from "../core/lowered.ts";
+import { copyOp } from "../core/group.ts";
+import { bind, bindAll } from "../core/op.ts";
+import { checksNumerics, scope, userSite } from "../core/scope.ts";
+import { show, type Spec } from "../core/shape.ts";
+import { isTracked, recordOn, withoutTapes } from "../core/tape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
 
 /** How to compile. */
 export interface CompileOptions {

@@ -17,13 +17,13 @@ import { iota } from "../ops/create.ts";
 import { add, and, greaterEqual, less, mul, where } from "../ops/elementwise.ts";
 import { concat } from "../ops/join.ts";
 import { broadcastTo, expandDims, reshape, slice, transpose } from "../ops/shape.ts";
-import type { Backend } from "./backend.ts";
-import { type Graph, traceGraph, type Value } from "./graph.ts";
-import { type AnyOp, asArray, bind, bindAll } from "./op.ts";
+import type { Backend } from "../core/backend.ts";
+import { type Graph, traceGraph, type Value } from "../core/graph.ts";
+import { type AnyOp, asArray, bind, bindAll } from "../core/op.ts";
 import { scan } from "./scan.ts";
-import type { ScanAttrs } from "./scan_body.ts";
-import { withoutTapes } from "./tape.ts";
-import type { Tensor } from "./tensor.ts";
+import type { ScanAttrs } from "../core/scan_body.ts";
+import { withoutTapes } from "../core/tape.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 /** A tensor, and whether its first axis counts examples. */
 export interface Batched {

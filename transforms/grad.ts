@@ -4,14 +4,14 @@
  * @module
  */
 import { onesLike, zeros, zerosLike } from "../ops/create.ts";
-import { isFloat } from "./dtype.ts";
-import { ArgumentError, DTypeError, ShapeError } from "./errors.ts";
+import { isFloat } from "../core/dtype.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
 import { flatFunction, sameTensor, tensorsOf, vjpFlat } from "./pullback.ts";
-import { scope } from "./scope.ts";
-import { sameShape, show } from "./shape.ts";
-import { withoutTapes } from "./tape.ts";
-import { Tensor } from "./tensor.ts";
-import * as tree from "./tree.ts";
+import { scope } from "../core/scope.ts";
+import { sameShape, show } from "../core/shape.ts";
+import { withoutTapes } from "../core/tape.ts";
+import { Tensor } from "../core/tensor.ts";
+import * as tree from "../core/tree.ts";
 
 function requireFloat(action: string, tensors: readonly Tensor[]): void {
   for (const { dtype, shape } of tensors) {
