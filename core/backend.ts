@@ -74,6 +74,8 @@ export interface Backend<B = any> {
   readonly lowers?: ReadonlySet<string>;
   /** Of those, the ops whose kernels read their inputs through any strides; the others get contiguous inputs. */
   readonly strided?: ReadonlySet<string>;
+  /** Of those, the ops whose kernels read f16 as it is and put out f32; the others get f32 for it. */
+  readonly takesF16?: ReadonlySet<string>;
   /** What is worth saying about the device, for the line that `use` prints. */
   readonly description?: string;
 }

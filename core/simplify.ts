@@ -88,8 +88,8 @@ const castOp: Op<1, { readonly dtype: DType }> = {
   fusion: { kind: "scalar", op: "cast" },
 };
 
-/** Casts f16 operands of whole ops to f32, and their outputs back. */
-function widenF16(nodes: readonly Node[]): Node[] {
+/** Casts f16 operands of whole ops to f32, but for those that take them as they are, and their outputs back. */
+function widenF16(nodes: readonly Node[], backend: Backend): Node[] {
   const wide = (spec: Spec) => ({ shape: spec.shape, dtype: spec.dtype === "f16" ? "f32" as const : spec.dtype });
   const cast = (input: Value, output: Value): Node => ({
     op: castOp,
@@ -102,7 +102,7 @@ function widenF16(nodes: readonly Node[]): Node[] {
     if (!narrow || takesF16(node.op)) return [node];
     const before: Node[] = [], after: Node[] = [];
     const inputs = node.inputs.map((value) => {
-      if (value.dtype !== "f16") return value;
+      if (value.dtype !== "f16" || backend.takesF16?.has(node.op.name)) return value;
       const widened = new Value(wide(value), value.origin);
       before.push(cast(value, widened));
       return widened;
@@ -134,7 +134,7 @@ export function simplify(graph: Graph, backend: Backend): Simplified {
   const expansion = new Expansion(backend);
   for (const node of graph.nodes) expansion.visit(node);
   const outputs = graph.outputs.map((value) => expansion.resolve(value));
-  const widened = widenF16(prune(expansion.nodes, outputs));
+  const widened = widenF16(prune(expansion.nodes, outputs), backend);
   const merged = merge(widened, outputs);
   const captured = [...expansion.captured];
   return {

@@ -148,6 +148,51 @@ gpu("attends over many rows, with every kind of mask, and back", async () => {
   }
 });
 
+/** A product of f16 on an adapter with the option, and what every element may be off by. */
+async function halfProduct(m: number, n: number, k: number): Promise<{ actual: Float32Array; exact: Float64Array }> {
+  const a = noise(m * k), b = noise(k * n, 2);
+  const [left, right] = [tn.tensor(a, { shape: [m, k], dtype: "f16" }), tn.tensor(b, { shape: [k, n], dtype: "f16" })];
+  const [x, y] = [await tn.cast(left, "f32").data(), await tn.cast(right, "f32").data()];
+  const exact = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let p = 0; p < k; p++) {
+      for (let j = 0; j < n; j++) exact[i * n + j] += Number(x[i * k + p]) * Number(y[p * n + j]);
+    }
+  }
+  return { actual: await tn.cast(tn.matmul(left, right), "f32").data() as Float32Array, exact };
+}
+
+gpu("multiplies f16 in f16 where it is asked to", async () => {
+  const rounded = [[1 + 2 ** -10, -1, 0, 0]], other = [[1 + 2 ** -10], [1 + 2 ** -9], [0], [0]];
+  const product = () => tn.matmul(tn.tensor(rounded, { dtype: "f16" }), tn.tensor(other, { dtype: "f16" }));
+  await tn.use("webgpu");
+  assertEquals(await product().item(), 2 ** -20);
+  tn.registerBackend("halves", async () => ({ ...await createWebgpu({ f16Arithmetic: true }), name: "halves" }));
+  await tn.use("halves");
+  assertEquals(await product().item(), 0); // the first product is rounded to 1 + 2^-9
+  for (const [m, n, k] of [[9, 21, 40], [33, 70, 260], [5, 3, 7], [130, 131, 132]]) {
+    const { actual, exact } = await halfProduct(m, n, k);
+    const worst = actual.reduce((most, value, i) => Math.max(most, Math.abs(value - exact[i])), 0);
+    assert(worst < k * 2 ** -11, `[${m}, ${k}] by [${k}, ${n}] is off by ${worst}`);
+  }
+});
+
+gpu("refuses to compute in f16 on an adapter that cannot", async () => {
+  const { gpu } = navigator, { requestAdapter } = gpu;
+  const adapter = (await gpu.requestAdapter())!;
+  const without = { info: { description: "old" }, limits: adapter.limits, features: new Set() };
+  try {
+    Object.defineProperty(gpu, "requestAdapter", { value: () => Promise.resolve(without), configurable: true });
+    await assertRejects(
+      () => createWebgpu({ f16Arithmetic: true }),
+      tn.BackendError,
+      "Cannot compute in f16 on webgpu: old has no shader-f16",
+    );
+  } finally {
+    Object.defineProperty(gpu, "requestAdapter", { value: requestAdapter, configurable: true });
+  }
+});
+
 gpu("packs halves without touching their neighbours", async () => {
   await agrees(() => {
     const half = (count: number, seed: number) => tn.cast(tn.tensor(noise(count, seed)), "f16");

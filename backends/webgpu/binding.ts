@@ -35,6 +35,8 @@ export interface Touch {
   readonly dtype: DType;
   readonly width: Width;
   readonly set: boolean;
+  /** Whether what is read stays f16. */
+  readonly halves: boolean;
   /** First element of the slice, or "". */
   readonly base: string;
 }
@@ -93,10 +95,11 @@ export function declare(use: Use, access: Access): string {
   const type = use.atomic ? "atomic<u32>" : wide ? `vec4<${element}>` : element;
   const buffer = `b${use.at}`;
   const functions = [...use.accessors].map(([name, touch]) => {
-    const accessor = { name, buffer, element, wide, atomic: use.atomic, ...touch };
+    const accessor = { name, buffer, element, wide, aligned: use.aligned, atomic: use.atomic, ...touch };
     const start = touch.base === "" ? "" : `let i = at + ${touch.base}; `;
     const argument = touch.base === "" ? "i" : "at";
-    const type = typeName(laneOf(touch.dtype), touch.width);
+    const half = touch.width === 4 ? "vec4<f16>" : "f16";
+    const type = touch.halves ? half : typeName(laneOf(touch.dtype), touch.width);
     return touch.set
       ? `fn ${name}(${argument}: u32, v: ${type}) { ${start}${setter(accessor)} }`
       : `fn ${name}(${argument}: u32) -> ${type} { ${start}return ${getter(accessor)}; }`;
@@ -123,6 +126,7 @@ interface Accessor extends Touch {
   /** The declared element type, alone or (`wide`) in fours. */
   readonly element: "f32" | "i32" | "u32";
   readonly wide: boolean;
+  readonly aligned: boolean;
   readonly atomic: boolean;
 }
 
@@ -142,10 +146,7 @@ const FOUR = ["i", "i + 1u", "i + 2u", "i + 3u"];
 
 function getter(accessor: Accessor): string {
   const { buffer, dtype, width, element, wide } = accessor;
-  if (dtype === "f16") {
-    const half = (i: string) => `unpack2x16float(${word(accessor, `(${i}) >> 1u`)})[(${i}) & 1u]`;
-    return width === 1 ? half("i") : `vec4f(${FOUR.map(half).join(", ")})`;
-  }
+  if (dtype === "f16") return getHalf(accessor);
   const raw = width === 1
     ? word(accessor, "i")
     : wide
@@ -154,6 +155,19 @@ function getter(accessor: Accessor): string {
   const stored = dtype === "bool" ? "i32" : laneOf(dtype);
   const typed = stored === element ? raw : `bitcast<${typeName(stored, width)}>(${raw})`;
   return dtype === "bool" ? `${typed} != ${typeName("i32", width)}(0)` : typed;
+}
+
+/** Halves lie two in a word. */
+function getHalf(accessor: Accessor): string {
+  const { width, aligned, halves } = accessor;
+  const pair = (at: string) => {
+    const floats = `unpack2x16float(${word(accessor, at)})`;
+    return halves ? `vec2<f16>(${floats})` : floats; // drivers see that nothing is converted; not all know a bitcast
+  };
+  const half = (i: string) => `${pair(`(${i}) >> 1u`)}[(${i}) & 1u]`;
+  if (width === 1) return half("i");
+  const parts = aligned ? [pair("i >> 1u"), pair("(i >> 1u) + 1u")] : FOUR.map(half);
+  return `${halves ? "vec4<f16>" : "vec4f"}(${parts.join(", ")})`;
 }
 
 function setter(accessor: Accessor): string {

@@ -19,6 +19,12 @@ const MAX_PENDING = 512;
 /** How a pipeline sees a buffer; `turn` is a uniform whose offset is given with each dispatch, `image` a copy of it. */
 export type Access = "read" | "write" | "uniform" | "turn" | "image";
 
+/** What is asked of a device. */
+export interface DeviceOptions {
+  /** Whether products of f16 are computed in f16. */
+  readonly f16Arithmetic?: boolean;
+}
+
 /** A device with everything on it that is made once. */
 export class Device {
   readonly limits: GPUSupportedLimits;
@@ -28,6 +34,7 @@ export class Device {
   readonly images: boolean;
   readonly description: string;
   readonly timestamps: boolean;
+  readonly f16Arithmetic: boolean;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
   readonly #pipelines = new Map<string, GPUComputePipeline>();
   readonly #errors: string[] = [];
@@ -39,9 +46,10 @@ export class Device {
   /** Counts submissions: a buffer last used in the current one may not be overwritten by the host before it is sent. */
   epoch = 1;
 
-  constructor(readonly gpu: GPUDevice, info: GPUAdapterInfo) {
+  constructor(readonly gpu: GPUDevice, info: GPUAdapterInfo, { f16Arithmetic = false }: DeviceOptions) {
+    this.f16Arithmetic = f16Arithmetic;
     this.limits = gpu.limits;
-    this.description = [info.description || info.device || info.vendor || "unnamed adapter"].join();
+    this.description = nameOf(info);
     this.software = /llvmpipe|swiftshader|basic render/i.test(`${info.description} ${info.device}`);
     this.images = /llvmpipe/i.test(this.description) && readsTextures();
     this.timestamps = gpu.features.has("timestamp-query");
@@ -161,15 +169,22 @@ export class Device {
   }
 }
 
+function nameOf({ description, device, vendor }: GPUAdapterInfo): string {
+  return description || device || vendor || "an unnamed adapter";
+}
+
 /** Opens the best adapter with the limits that it really has. */
-export async function openDevice(): Promise<Device> {
+export async function openDevice(options: DeviceOptions): Promise<Device> {
   const gpu = (globalThis.navigator as { gpu?: GPU } | undefined)?.gpu;
   if (!gpu) throw new BackendError("Cannot use webgpu: this runtime has no navigator.gpu");
   const adapter = await gpu.requestAdapter({ powerPreference: "high-performance" });
   if (!adapter) throw new BackendError("Cannot use webgpu: no adapter was found");
-  const { limits } = adapter;
+  const { limits, features, info } = adapter;
+  if (options.f16Arithmetic && !features.has("shader-f16")) {
+    throw new BackendError(`Cannot compute in f16 on webgpu: ${nameOf(info)} has no shader-f16`);
+  }
   const device = await adapter.requestDevice({
-    requiredFeatures: OPTIONAL_FEATURES.filter((feature) => adapter.features.has(feature)),
+    requiredFeatures: OPTIONAL_FEATURES.filter((feature) => features.has(feature)),
     requiredLimits: {
       maxBufferSize: limits.maxBufferSize,
       maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
@@ -179,5 +194,5 @@ export async function openDevice(): Promise<Device> {
       maxComputeWorkgroupSizeX: limits.maxComputeWorkgroupSizeX,
     },
   });
-  return new Device(device, adapter.info);
+  return new Device(device, info, options);
 }

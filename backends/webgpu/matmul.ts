@@ -49,6 +49,8 @@ export interface Product {
   readonly b: Side;
   /** Values of k in one turn of the loop. */
   readonly step: 1 | 4;
+  /** Whether the products of a turn are computed and added up in f16. */
+  readonly halves: boolean;
 }
 
 interface MatmulAttrs {
@@ -96,8 +98,9 @@ function productOf({ inputs: [a, b], attrs, outputSpecs: [{ shape }] }: OpStep, 
   const merged = mergeAxes(lead, [batchStrides(a, lead), batchStrides(b, lead)]);
   const left = sideOf(a, context, merged.strides[0], transposeA, k);
   const right = sideOf(b, context, merged.strides[1], !transposeB, k);
-  const unrolled = left.four === "along" || right.four === "along" || (context.software && k % 4 === 0);
-  return { m, n, k, batch: merged.shape, a: left, b: right, step: unrolled ? 4 : 1 };
+  const halves = context.f16Arithmetic && left.dtype === "f16" && right.dtype === "f16";
+  const unrolled = left.four === "along" || right.four === "along" || ((context.software || halves) && k % 4 === 0);
+  return { m, n, k, batch: merged.shape, a: left, b: right, step: unrolled ? 4 : 1, halves };
 }
 
 /** The product with its operands read from the buffers themselves. */
@@ -147,10 +150,14 @@ function partsOf({ m, n, k, batch, step }: Product, tile: Tile, software: boolea
   return Math.max(1, useful, Math.ceil(k / step / MAX_TURNS));
 }
 
-/** Products of equal class are taken to like the same tile. */
-function classOf({ epilogue }: OpStep, { m, n, k, batch, a, b }: Product): string {
+/** Products of equal class, which have the same candidates, are taken to like the same one. */
+function classOf({ epilogue }: OpStep, candidates: readonly Candidate[]): string {
+  const [[{ m, n, k, batch, a, b, halves }]] = candidates;
   const sizes = [m, n, k, size(batch)].map((value) => Math.round(Math.log2(value)));
-  return [...sizes, a.four, b.four, epilogue ? "map" : "plain"].join();
+  const ways = candidates.map(([{ a, b }, { rows, columns, down, across }]) =>
+    [a.image, b.image, rows, columns, down, across].join("/")
+  );
+  return [...sizes, a.four, b.four, halves, epilogue ? "map" : "plain", ...ways].join();
 }
 
 /** The kernels of a matrix product with its epilogue. */
@@ -158,7 +165,8 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const [{ shape }] = step.outputSpecs;
   if (size(shape) === 0) return [];
   const product = productOf(step, context);
-  const [first, ...others] = candidatesOf(product, context.software);
+  const candidates = candidatesOf(product, context.software);
+  const [first, ...others] = candidates;
   const parts = partsOf(product, first[1], context.software);
   const partials = parts > 1 ? context.scratch("f32", size(shape) * parts) : null;
   // without a map after it the output is a single part of itself, so that both cases share a text
@@ -167,7 +175,7 @@ export function lowerMatmul(step: OpStep, context: Context): Kernel[] {
   const make = ([way, tile]: Candidate) => tileKernel(step, context, way, tile, parts, target);
   const kernel = make(first);
   const tuning = kernel.loops.length > 0 || others.length === 0 ? undefined : {
-    key: classOf(step, product),
+    key: classOf(step, candidates),
     work: 2 * size(shape) * product.k,
     others: others.map((candidate) => () => make(candidate)),
   };

@@ -18,7 +18,14 @@ class TileReader {
   readonly #fours: boolean;
 
   /** Writes what does not change along k. `base` is the matrix's first element, `first` the tile's first place. */
-  constructor(readonly shader: Shader, readonly side: Side, base: string, first: string, readonly count: number) {
+  constructor(
+    readonly shader: Shader,
+    readonly side: Side,
+    readonly halves: boolean,
+    base: string,
+    first: string,
+    readonly count: number,
+  ) {
     const { four, across, along } = side;
     this.#fours = four === "along" || (four === "across" && count % 4 === 0);
     this.#across = this.#fours && four === "across" ? "" : ` * ${shader.let(shader.uniform(across), "s")}`;
@@ -56,16 +63,29 @@ class TileReader {
   }
 
   #read(start: string, at: string, width: 1 | 4): string {
-    const { shader, side: { buffer, dtype, image } } = this;
+    const { shader, halves, side: { buffer, dtype, image } } = this;
     const index = `${start} + ${at}`;
-    return shader.let(image ? shader.fetch(buffer, index, width) : shader.load(buffer, dtype, index, width), "x");
+    const value = halves
+      ? shader.halves(buffer, index, width)
+      : image
+      ? shader.fetch(buffer, index, width)
+      : shader.load(buffer, dtype, index, width);
+    return shader.let(value, "x");
   }
 }
 
 /** Four scalars as a vector; the very vector where they are its lanes. */
-function vectorOf(scalars: readonly string[]): string {
+function vectorOf(type: string, scalars: readonly string[]): string {
   const [whole] = scalars[0].split("[");
-  return scalars.every((scalar, lane) => scalar === `${whole}[${lane}]`) ? whole : `vec4f(${scalars.join(", ")})`;
+  return scalars.every((scalar, lane) => scalar === `${whole}[${lane}]`) ? whole : `${type}(${scalars.join(", ")})`;
+}
+
+/** A sum of products of a scalar and a vector. */
+function dotOf(vector: string, pairs: readonly (readonly [scalar: string, four: string])[]): string {
+  return pairs.map(([a, b]) => [`${vector}(${a})`, b]).reduce(
+    (sum, [a, b]) => sum === "" ? `${a} * ${b}` : `fma(${a}, ${b}, ${sum})`,
+    "",
+  );
 }
 
 /** What every tile of a product needs to know of the kernel that it is in. */
@@ -98,9 +118,9 @@ function placeTile(shader: Shader, { m, n, k, batch, a, b }: Product, tile: Tile
 
 /** The loop along k: `sum{i}_{j}` are the fours of the tile. */
 function sumProducts(shader: Shader, product: Product, { rows, columns }: Tile, parts: number, names: Names): void {
-  const { k, a, b, step } = product;
-  const left = new TileReader(shader, a, names.baseA, "row", rows);
-  const right = new TileReader(shader, b, names.baseB, "column", columns);
+  const { k, a, b, step, halves } = product;
+  const left = new TileReader(shader, a, halves, names.baseA, "row", rows);
+  const right = new TileReader(shader, b, halves, names.baseB, "column", columns);
   const fours = columns / 4;
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < fours; j++) shader.add(`var sum${i}_${j} = vec4f(0.0);`);
@@ -109,17 +129,23 @@ function sumProducts(shader: Shader, product: Product, { rows, columns }: Tile, 
   shader.add(`let k_end = min((part + 1u) * ${length}, ${names.K});`);
   shader.add(`for (var k = part * ${length}; k < k_end; k += ${step}u) {`);
   const as = left.load("k", step), bs = right.load("k", step);
+  const vector = halves ? "vec4<f16>" : "vec4f";
+  const places = Array.from({ length: step }, (_, p) => p);
   const add = (i: number, j: number, p: number) =>
     shader.add(`sum${i}_${j} = fma(vec4f(${as[i][p]}), y${p}_${j}, sum${i}_${j});`);
-  for (let p = 0; p < step; p++) {
+  // a CPU has few registers: there a sum is best added to in one go
+  const inOneGo = halves || shader.context.software;
+  for (const p of places) {
     for (let j = 0; j < fours; j++) {
-      shader.add(`let y${p}_${j} = ${vectorOf([0, 1, 2, 3].map((lane) => bs[4 * j + lane][p]))};`);
-      if (!shader.context.software) { for (let i = 0; i < rows; i++) add(i, j, p); }
+      shader.add(`let y${p}_${j} = ${vectorOf(vector, [0, 1, 2, 3].map((lane) => bs[4 * j + lane][p]))};`);
+      if (!inOneGo) { for (let i = 0; i < rows; i++) add(i, j, p); }
     }
   }
-  // a CPU has few registers: there a sum is best added to in one go
-  for (let i = 0; i < rows && shader.context.software; i++) {
-    for (let j = 0; j < fours; j++) for (let p = 0; p < step; p++) add(i, j, p);
+  for (let i = 0; i < rows && inOneGo; i++) {
+    for (let j = 0; j < fours; j++) {
+      if (halves) shader.add(`sum${i}_${j} += vec4f(${dotOf(vector, places.map((p) => [as[i][p], `y${p}_${j}`]))});`);
+      else for (const p of places) add(i, j, p);
+    }
   }
   shader.add("}");
 }

@@ -44,6 +44,7 @@ function countWriters(steps: readonly Step[], writers: Map<number, number>): Map
 class ProgramContext implements Context {
   readonly shared: boolean;
   readonly software: boolean;
+  readonly f16Arithmetic: boolean;
   readonly maxBuffers: number;
   readonly #writers: ReadonlyMap<number, number>;
   readonly #images: Images | null;
@@ -56,6 +57,7 @@ class ProgramContext implements Context {
   constructor(readonly program: Program, { device, images }: Memory) {
     this.shared = program.steps.length <= SHARED_STEPS;
     this.software = device.software;
+    this.f16Arithmetic = device.f16Arithmetic;
     this.#images = device.images ? images : null;
     this.maxBuffers = device.limits.maxStorageBuffersPerShaderStage;
     this.#writers = countWriters(program.steps, new Map());

@@ -47,6 +47,8 @@ export interface Context {
   readonly shared: boolean;
   /** Lanes are SIMD lanes of a CPU. */
   readonly software: boolean;
+  /** Whether products of f16 are computed in f16. */
+  readonly f16Arithmetic: boolean;
   /** Whether kernels that read a buffer of f32 much had better read an image of it. */
   hasImage(buffer: BufferPlan, dtype: DType): boolean;
   /** Most buffers that one kernel may see. */
@@ -147,6 +149,11 @@ export class Shader {
     return `${this.#accessor(buffer, dtype, width, "get")}(${index})`;
   }
 
+  /** Element `index` of a buffer of f16, or four from there on, as f16. */
+  halves(buffer: BufferPlan, index: string, width: Width): string {
+    return `${this.#accessor(buffer, "f16", width, "halves")}(${index})`;
+  }
+
   /** Element `index` of a buffer that has an image, or four from a multiple of four on, read from that. */
   fetch(buffer: BufferPlan, index: string, width: Width): string {
     return `${this.#accessor(buffer, "f32", width, "fetch")}(${index})`;
@@ -169,9 +176,9 @@ export class Shader {
     return isAligned(this.context, buffer, dtype);
   }
 
-  #accessor(buffer: BufferPlan, dtype: DType, width: Width, way: "get" | "fetch" | "set"): string {
+  #accessor(buffer: BufferPlan, dtype: DType, width: Width, way: "get" | "halves" | "fetch" | "set"): string {
     const { home, bytes, base, slices } = this.#resolve(buffer, dtype);
-    const set = way === "set", image = way === "fetch";
+    const set = way === "set", image = way === "fetch", halves = way === "halves";
     const key = `${placeKey(home)}${image ? " image" : ""}`;
     let use = this.#uses.get(key);
     if (!use) {
@@ -196,8 +203,8 @@ export class Shader {
     use.wide ||= width === 4;
     use.aligned &&= width === 1 || this.aligned(buffer, dtype);
     use.atomic ||= set && dtype === "f16" && width === 1;
-    const name = `${set ? "set_" : ""}b${use.at}${slices}_${dtype}${width === 4 ? "x4" : ""}`;
-    if (!use.accessors.has(name)) use.accessors.set(name, { dtype, width, set, base: base() });
+    const name = `${set ? "set_" : halves ? "halves_" : ""}b${use.at}${slices}_${dtype}${width === 4 ? "x4" : ""}`;
+    if (!use.accessors.has(name)) use.accessors.set(name, { dtype, width, set, halves, base: base() });
     return name;
   }
 
@@ -252,6 +259,7 @@ export class Shader {
     }
     const body = this.lines.map((line) => `  ${line}`).join("\n");
     const code = [
+      uses.some(({ accessors }) => [...accessors.values()].some(({ halves }) => halves)) ? "enable f16;" : "",
       ...declarations,
       this.library.text(),
       ...this.globals,
