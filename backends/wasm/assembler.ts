@@ -104,14 +104,12 @@ export class Func {
 
   /**
    * Writes parts that do not depend on each other in lockstep: the first statement of each, then the second of each, and
-   * so on. While one part waits for a result the processor has work from the others. Returns what the parts return.
+   * so on. While one part waits for a result the processor has work from the others.
    */
-  lockstep<T>(parts: readonly (() => T)[]): T[] {
-    const results: T[] = [];
-    const lists = parts.map((part) => this.#inside(0, () => results.push(part())));
+  lockstep(parts: readonly (() => void)[]): void {
+    const lists = parts.map((part) => this.#inside(0, part));
     const most = Math.max(...lists.map((list) => list.length));
     for (let i = 0; i < most; i++) this.#code.push(lists.map((list) => list[i] ?? []));
-    return results;
   }
 
   /** The statements that `write` writes, `depth` blocks further in. */

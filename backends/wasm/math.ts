@@ -151,7 +151,8 @@ export function sigmoid(f: Func, x: Vector): V128 {
  */
 function oddRational(f: Func, x: Vector, limit: number, p: readonly number[], q: readonly number[]): V128 {
   const square = f.let(f32x4.pmin(f.let(f32x4.mul(x, x)), f32x4.const(limit * limit)));
-  const [above, below] = f.lockstep([p, q].map((coefficients) => () => polynomial(f, square, coefficients)));
+  const above = polynomial(f, square, p);
+  const below = polynomial(f, square, q);
   return clampBetween(f, f.let(f32x4.div(f.let(f32x4.mul(above, x)), below)), -1, 1);
 }
 
