@@ -148,6 +148,21 @@ gpu("attends over many rows, with every kind of mask, and back", async () => {
   }
 });
 
+gpu("convolves many channels, and back", async () => {
+  const options: tn.ConvOptions[] = [{ padding: 1 }, { stride: 2, padding: [[1, 2], [0, 1]], groups: 2 }, {
+    dilation: 2,
+  }];
+  for (const option of options) {
+    await agrees(() => {
+      const x = tn.tensor(noise(3 * 34 * 15 * 17), { shape: [3, 34, 15, 17] });
+      const w = tn.tensor(noise(38 * 34 * 9, 2), { shape: [38, 34, 3, 3] });
+      const filters = option.groups ? tn.slice(w, [0, 0], [null, 17]) : w;
+      const [y, back] = tn.vjp((x: tn.Tensor, w: tn.Tensor) => tn.conv(x, w, option), [x, filters]);
+      return [y, ...back(tn.tensor(noise(y.size, 3), { shape: y.shape }))];
+    });
+  }
+});
+
 /** A product of f16 on an adapter with the option, and what every element may be off by. */
 async function halfProduct(m: number, n: number, k: number): Promise<{ actual: Float32Array; exact: Float64Array }> {
   const a = noise(m * k), b = noise(k * n, 2);

@@ -121,7 +121,7 @@ class ConvKernel {
     readonly taps: number,
     readonly parts: number,
   ) {
-    const shader = this.shader = new Shader(step.name, context);
+    const shader = this.shader = new Shader(step.name, context, size(step.outputSpecs[0].shape) * c.summed);
     const [part, b, g, block, row, strip] = position(shader, this.grid, tile.lanes);
     const first = shader.let(`${block} * ${tile.channels}u`, "first");
     const column = shader.let(`${strip} * ${tile.columns}u`, "column");
@@ -181,7 +181,7 @@ class ConvKernel {
       const values = Array.from({ length: tile.columns }, (_, j) => source.at(j, v));
       for (let o = 0; o < tile.channels; o++) {
         const at = `tap + ${o}u * ${stride} + ${v}u`;
-        const weight = shader.let(shader.load(context.buffer(w.buffer), w.dtype, at, 1), "w");
+        const weight = shader.let(shader.read(context.buffer(w.buffer), w.dtype, at), "w");
         values.forEach((value, j) => {
           const sum = `sum${o * tile.columns + j}`;
           shader.add(`${sum} = fma(${weight}, ${value}, ${sum});`);
@@ -279,7 +279,7 @@ class SourceColumns {
     const at = shader.let(place, "at");
     const inside = condition === "true" ? `${at} < ${names.width}` : `${at} < ${names.width} && ${condition}`;
     return `select(0.0, ${
-      shader.load(this.buffer, this.dtype, `line + select(0u, ${at}, ${at} < ${names.width})`, 1)
+      shader.read(this.buffer, this.dtype, `line + select(0u, ${at}, ${at} < ${names.width})`)
     }, ${inside})`;
   }
 

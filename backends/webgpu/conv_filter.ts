@@ -50,7 +50,8 @@ class FilterKernel {
   readonly #place: { part: string; g: string; o: string; i: string; u: string; v: string };
 
   constructor(readonly step: OpStep, readonly context: Context, readonly tile: Tile, readonly parts: number) {
-    const shader = this.shader = new Shader(step.name, context);
+    const [, { shape }] = step.inputs;
+    const shader = this.shader = new Shader(step.name, context, size(shape) * step.outputSpecs[0].shape[1]);
     this.lanes = context.software ? 8 : 64;
     const [part, g, o, i, u, v] = position(shader, this.grid, this.lanes);
     const { outputs, inputs, taps } = tile;
@@ -118,7 +119,7 @@ class FilterKernel {
     const [x, dy] = this.step.inputs;
     const ys = Array.from(
       { length: outputs },
-      (_, k) => shader.let(shader.load(context.buffer(dy.buffer), dy.dtype, `from_y + ${k}u * plane_y + q`, 1), "y"),
+      (_, k) => shader.let(shader.read(context.buffer(dy.buffer), dy.dtype, `from_y + ${k}u * plane_y + q`), "y"),
     );
     const { v } = this.#place;
     const first = shader.let(`q * ${n(stride[1])} + ${v} * ${n(dilation[1])} - ${n(padding[1][0])}`, "first");
@@ -128,7 +129,7 @@ class FilterKernel {
       const inside = shader.let(`${at} < ${width}`, "inside");
       const safe = shader.let(`from_x + select(0u, ${at}, ${inside})`, "safe");
       for (let k = 0; k < inputs; k++) {
-        const value = shader.load(context.buffer(x.buffer), x.dtype, `${safe} + ${k}u * plane_x`, 1);
+        const value = shader.read(context.buffer(x.buffer), x.dtype, `${safe} + ${k}u * plane_x`);
         const name = shader.let(`select(0.0, ${value}, ${inside})`, "x");
         ys.forEach((y, m) => {
           const sum = this.sum(m, k, t);

@@ -11,6 +11,7 @@ import type { ScalarOp } from "../../core/scalar.ts";
 import type { BufferPlan } from "../../core/program.ts";
 import { bind, declare, type Home, placeKey, type Use } from "./binding.ts";
 import type { Access } from "./device.ts";
+import { WORTH_IMAGES } from "./images.ts";
 import { MathLibrary, type Width } from "./math.ts";
 import { type Lane, laneOf, SCALAR, typeName } from "./scalar.ts";
 
@@ -96,7 +97,8 @@ export class Shader {
   readonly #slices: string[] = [];
   #names = 0;
 
-  constructor(readonly name: string, readonly context: Context) {}
+  /** `work` is how many products of two numbers it computes, if they matter. */
+  constructor(readonly name: string, readonly context: Context, readonly work: number = 0) {}
 
   /** Appends statements. */
   add(...lines: string[]): void {
@@ -157,6 +159,12 @@ export class Shader {
   /** Element `index` of a buffer that has an image, or four from a multiple of four on, read from that. */
   fetch(buffer: BufferPlan, index: string, width: Width): string {
     return `${this.#accessor(buffer, "f32", width, "fetch")}(${index})`;
+  }
+
+  /** Element `index` of a buffer, from its image where it has one and there is so much work that this pays. */
+  read(buffer: BufferPlan, dtype: DType, index: string): string {
+    const image = this.work >= WORTH_IMAGES && this.context.hasImage(buffer, dtype);
+    return image ? this.fetch(buffer, index, 1) : this.load(buffer, dtype, index, 1);
   }
 
   /** Four elements `stride` apart. */
