@@ -201,7 +201,7 @@ export class Func {
       }
       return [0x20, ...uleb(local.index)];
     });
-    const body = flatten([this.#declarations(), start, code, 0x0b]);
+    const body = [...flatten([this.#declarations(), start]), ...code, 0x0b];
     return [...uleb(body.length), ...body];
   }
 
@@ -327,18 +327,17 @@ export class Assembler {
     const maximum = 65536;
     const memory: Code = [0x02, this.features.sharedMemory ? [3, 1, uleb(maximum)] : [0, 1]];
     const imports = [{ name: "memory", code: memory }, ...this.#imports];
-    const section = (id: number, content: Code): number[] => {
-      const body = flatten(content);
-      return [id, ...uleb(body.length), ...body];
+    const section = (id: number, items: readonly number[][]): number[] => {
+      const content = [uleb(items.length), ...items].flat();
+      return [id, ...uleb(content.length), ...content];
     };
-    const bodies = this.#functions.map((func) => func.body());
-    return new Uint8Array(flatten([
+    return new Uint8Array([
       [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      section(1, vector([...this.#types.values()].map((type) => type.code))),
-      section(2, vector(imports.map(({ name, code }) => [text("env"), text(name), code]))),
-      section(3, vector(this.#functions.map(({ inputs, output }) => uleb(this.#type(inputs, output))))),
-      section(7, vector(this.#exports.map(({ name, index }) => [text(name), 0x00, uleb(index)]))),
-      section(10, vector(bodies)),
-    ]));
+      section(1, [...this.#types.values()].map((type) => flatten(type.code))),
+      section(2, imports.map(({ name, code }) => flatten([text("env"), text(name), code]))),
+      section(3, this.#functions.map(({ inputs, output }) => uleb(this.#type(inputs, output)))),
+      section(7, this.#exports.map(({ name, index }) => flatten([text(name), 0x00, uleb(index)]))),
+      section(10, this.#functions.map((func) => func.body())),
+    ].flat());
   }
 }
