@@ -184,6 +184,12 @@ export function weightOf(plan: RegionPlan): number {
   return weight;
 }
 
+/** See `RegionShape.copies`. Short rows would spend their time putting the sums of the copies together. */
+function copiesOf({ loops: { vector, along } }: RegionPlan): number {
+  if (vector < 16) return 1;
+  return along && vector < 32 ? 2 : 4;
+}
+
 /** See `RegionShape.unit`. The blocks of an epilogue are of any length. */
 function unitOf({ loops: { vector }, body }: RegionPlan, step: number): number {
   if (vector % 4 !== 0) return 1;
@@ -199,7 +205,7 @@ export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionS
   const moving = plan.body.flatMap(({ kind }, i) =>
     needed.has(i) && (kind === "load" || kind === "index" || kind === "result") ? [i] : []
   );
-  const copies = plan.loops.vector >= 16 ? 4 : 1;
+  const copies = copiesOf(plan);
   return {
     plan,
     storeTypes,
