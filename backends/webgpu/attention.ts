@@ -19,7 +19,8 @@
  */
 import type { OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
-import { AttentionKernel, isWrittenOut, type Role, type Sum } from "./attention_kernel.ts";
+import { AttentionKernel } from "./attention_kernel.ts";
+import { isWrittenOut, type Role, type Sum } from "./attention_role.ts";
 import { type Scene, sceneOf } from "./attention_scene.ts";
 import type { Context, Kernel } from "./shader.ts";
 

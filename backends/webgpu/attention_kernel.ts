@@ -6,29 +6,11 @@
 import { BackendError } from "../../core/errors.ts";
 import type { OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
+import { foursOf, isWrittenOut, OWN, OWNED, type Role, type Sum, type Weights } from "./attention_role.ts";
 import { RowReader } from "./attention_rows.ts";
 import type { Scene } from "./attention_scene.ts";
+import { storeStatistics, storeSum } from "./attention_store.ts";
 import { type Context, type Kernel, MAX_TURNS, Shader, spread } from "./shader.ts";
-
-const OWN = 4;
-/** Fours of sums that an invocation keeps for each of its rows. */
-const MOST_FOURS = 16;
-
-type Weights = "softmax" | "probability" | "gradient";
-
-/** What a kernel computes: which side owns rows, and the sums over those of the other. */
-export interface Role {
-  readonly own: "query" | "key";
-  readonly sums: readonly Sum[];
-}
-
-/** One result: how rows are weighted, and what is summed. */
-export interface Sum {
-  readonly weights: Weights;
-  /** Name of the operand that is summed. */
-  readonly vectors: "v" | "k" | "q" | "dy";
-  readonly output: number;
-}
 
 /** A row of the block, as WGSL. */
 interface BlockRow {
@@ -38,14 +20,6 @@ interface BlockRow {
   /** Variables with the products of the owned rows with it. */
   readonly score: string;
   readonly slope: string;
-}
-
-const lanes = Array.from({ length: OWN }, (_, r) => r);
-
-/** Whether blocks are written out: on a CPU, where all rows are read from images and not too wide for that. */
-export function isWrittenOut({ rows }: Scene, { software }: Context): boolean {
-  const all = ["q", "k", "v", "dy"].flatMap((name) => rows[name] ?? []);
-  return software && all.every(({ image, channels }) => image && channels <= 4 * MOST_FOURS);
 }
 
 /** One kernel while it is written. */
@@ -75,11 +49,6 @@ export class AttentionKernel {
     return this.role.sums.some((sum) => sum.weights === weights);
   }
 
-  /** Fours that an invocation keeps of each of its rows for a sum. */
-  private foursOf({ vectors }: Sum): number {
-    return Math.min(MOST_FOURS, Math.max(1, Math.ceil(this.scene.rows[vectors].channels / 4)));
-  }
-
   /** Numbers of rows on both sides. */
   private get counts(): { own: number; other: number } {
     const { queries, keys } = this.scene;
@@ -90,7 +59,7 @@ export class AttentionKernel {
     const { shader, scene, role: { sums }, block } = this;
     const { own, other } = this.counts;
     // where blocks are written out there is one chunk
-    const fours = this.foursOf(sums[0]), { channels } = scene.rows[sums[0].vectors];
+    const fours = foursOf(scene, sums[0]), { channels } = scene.rows[sums[0].vectors];
     const grid = [Math.max(1, Math.ceil(channels / 4 / fours)), size(scene.batch), Math.ceil(own / OWN)];
     const { workgroup } = this;
     shader.add(`let invocation = (group.y * groups.x + group.x) * ${workgroup}u + local.x;`);
@@ -107,8 +76,8 @@ export class AttentionKernel {
     this.products(unrolled);
     this.accumulate();
     shader.add("}");
-    for (const [number, sum] of sums.entries()) this.store(sum, number);
-    if (this.has("softmax")) this.storeStatistics();
+    sums.forEach((sum, number) => storeSum(this, sum, number));
+    if (this.has("softmax")) storeStatistics(this);
     return shader.finish(spread(Math.ceil(grid.reduce((a, b) => a * b) / workgroup)), [workgroup, 1]);
   }
 
@@ -130,10 +99,10 @@ export class AttentionKernel {
 
   private declareSums(): void {
     const { shader, role: { sums }, block } = this;
-    for (const r of lanes) {
+    for (const r of OWNED) {
       shader.add(`let own${r} = min(own + ${r}u, own_count - 1u);`);
       sums.forEach((sum, number) => {
-        for (let e = 0; e < this.foursOf(sum); e++) shader.add(`var sum${number}_${r}_${e} = vec4f(0.0);`);
+        for (let e = 0; e < foursOf(this.scene, sum); e++) shader.add(`var sum${number}_${r}_${e} = vec4f(0.0);`);
       });
     }
     if (!this.writtenOut) {
@@ -147,11 +116,11 @@ export class AttentionKernel {
       shader.add(`var peak = vec4f(${lowest}(0xff800000u));`, "var total = vec4f(0.0);");
     } else if (this.byQuery) {
       for (const name of this.has("gradient") ? ["logSum", "delta"] : ["logSum"]) {
-        shader.add(`let ${name}_own = vec4f(${lanes.map((r) => this.#rows.number(name, `own${r}`)).join(", ")});`);
+        shader.add(`let ${name}_own = vec4f(${OWNED.map((r) => this.#rows.number(name, `own${r}`)).join(", ")});`);
       }
     }
     if (!this.writtenOut) return;
-    for (const r of lanes) for (const name of this.sides()) this.#rows.whole(name[0], `own${r}`);
+    for (const r of OWNED) for (const name of this.sides()) this.#rows.whole(name[0], `own${r}`);
   }
 
   /** Rows of the other side that any owned row may see. */
@@ -189,7 +158,7 @@ export class AttentionKernel {
 
   private wholeProducts(result: string, own: string, other: string): void {
     const { shader } = this;
-    const owned = lanes.map((r) => this.#rows.whole(own, `own${r}`));
+    const owned = OWNED.map((r) => this.#rows.whole(own, `own${r}`));
     for (const j of this.block) {
       this.#rows.whole(other, `row${j}`).forEach((y, e) => {
         shader.add(`${result}${j} += vec4f(${owned.map((fours) => `dot(${fours[e]}, ${y})`).join(", ")});`);
@@ -199,7 +168,7 @@ export class AttentionKernel {
 
   private loopedProducts(result: string, own: string, other: string, unrolled: boolean): void {
     const { shader, scene: { rows }, block } = this;
-    const owns = lanes.map((r) => shader.let(this.#rows.at(own, `own${r}`), "at"));
+    const owns = OWNED.map((r) => shader.let(this.#rows.at(own, `own${r}`), "at"));
     const others = block.map((j) => shader.let(this.#rows.at(other, `row${j}`), "at"));
     const { channels } = rows[own];
     const turn = (d: string) => {
@@ -233,7 +202,7 @@ export class AttentionKernel {
   /** The mask between the four owned rows and another. */
   private mask(row: string): string {
     const { shader, scene: { rows: { mask } } } = this;
-    return lanes.map((r) => {
+    return OWNED.map((r) => {
       const [query, key] = this.byQuery ? [`own${r}`, row] : [row, `own${r}`];
       const at = `${this.#rows.at("mask", query)} + ${key} * ${shader.num(mask.step)}`;
       return shader.load(mask.buffer, mask.dtype, at, 1);
@@ -297,8 +266,8 @@ export class AttentionKernel {
     // a row that has seen nothing yet is measured from 0, so that its weights are 0
     shader.add("let level = select(top, vec4f(0.0), bitcast<vec4u>(top) == vec4u(0xff800000u));");
     shader.add(`let shrink = ${exp}(peak - level);`, "peak = top;", "total *= shrink;");
-    for (const r of lanes) {
-      for (let e = 0; e < this.foursOf(sum); e++) shader.add(`sum0_${r}_${e} *= shrink[${r}];`);
+    for (const r of OWNED) {
+      for (let e = 0; e < foursOf(this.scene, sum); e++) shader.add(`sum0_${r}_${e} *= shrink[${r}];`);
     }
     this.eachOfBlock(({ row, score }) => {
       shader.add(`let weight = ${exp}(${score} - level);`, "total += weight;");
@@ -311,7 +280,7 @@ export class AttentionKernel {
     const { shader } = this;
     const fours = this.writtenOut ? this.#rows.whole(sum.vectors, row) : this.readVector(sum, row);
     fours.forEach((x, e) => {
-      for (const r of lanes) {
+      for (const r of OWNED) {
         const name = `sum${number}_${r}_${e}`;
         shader.add(`${name} = fma(vec4f(${weight}[${r}]), ${x}, ${name});`);
       }
@@ -323,45 +292,8 @@ export class AttentionKernel {
     const { shader } = this;
     const at = shader.let(this.#rows.at(sum.vectors, row), "at");
     return Array.from(
-      { length: this.foursOf(sum) },
+      { length: foursOf(this.scene, sum) },
       (_, e) => shader.let(this.#rows.four(sum.vectors, at, `first + ${4 * e}u`), "x"),
     );
-  }
-
-  private store(sum: Sum, number: number): void {
-    const { shader, step, scene } = this;
-    const { channels } = scene.rows[sum.vectors];
-    const { dtype } = step.outputSpecs[sum.output];
-    const target = this.context.buffer(step.outputs[sum.output]);
-    const four = channels % 4 === 0 && shader.aligned(target, dtype);
-    if (sum.weights === "softmax") shader.add("let divisor = select(total, vec4f(1.0), total == vec4f(0.0));");
-    const scaled = sum.weights === "gradient" ? ` * ${shader.constant(scene.attrs.scale, "f32")}` : "";
-    for (const r of lanes) {
-      const factor = sum.weights === "softmax" ? ` / divisor[${r}]` : scaled;
-      shader.add(`if (own + ${r}u < own_count) {`);
-      const start = shader.let(`(matrix * own_count + own + ${r}u) * ${shader.num(channels)} + first`, "at");
-      for (let e = 0; e < this.foursOf(sum); e++) {
-        const value = shader.let(`sum${number}_${r}_${e}${factor}`);
-        const d = `first + ${4 * e}u`;
-        const from = `${start} + ${4 * e}u`;
-        if (four) {
-          shader.add(`if (${d} < ${shader.num(channels)}) { ${shader.store(target, dtype, from, value, 4)} }`);
-        } else {
-          const put = shader.store(target, dtype, `${from} + lane`, `${value}[lane]`, 1);
-          shader.add(`for (var lane = 0u; lane < 4u && ${d} + lane < ${shader.num(channels)}; lane++) { ${put} }`);
-        }
-      }
-      shader.add("}");
-    }
-  }
-
-  /** Stores the logarithms of the sums of weights. */
-  private storeStatistics(): void {
-    const { shader, step } = this;
-    shader.add("let level = select(peak, vec4f(0.0), bitcast<vec4u>(peak) == vec4u(0xff800000u));");
-    shader.add(`let log_sum = level + ${shader.library.use("log", 4)}(divisor);`);
-    const statistics = this.context.buffer(step.outputs[1]);
-    const put = shader.store(statistics, step.outputSpecs[1].dtype, "matrix * own_count + own + r", "log_sum[r]", 1);
-    shader.add(`for (var r = 0u; chunk == 0u && r < min(${OWN}u, own_count - own); r++) { ${put} }`);
   }
 }
