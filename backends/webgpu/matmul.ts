@@ -3,7 +3,8 @@
  *
  * Operands are read through any strides; four neighbours at once where they lie side by side. Tiles differ by the
  * shape of the product; every tile adds the products in the same order, so the choice does not change a bit of the
- * result. Long k with few tiles is cut into parts that a second kernel adds.
+ * result. Long k with few tiles is cut into parts that a second kernel adds. Where reading is what takes the time, large
+ * operands are read from images (`images.ts`).
  *
  * @module
  */
