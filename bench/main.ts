@@ -4,7 +4,7 @@
  * ```text
  * deno task bench                                    everything
  * deno task bench ops --only wasm --filter matmul    some ops on some device
- * deno task bench gpt --markdown                     for a README
+ * deno task bench --write README.md                  figures for a README, see readme.ts
  * ```
  *
  * @module
@@ -15,7 +15,8 @@ import { timeOps } from "./ops.ts";
 import { readOptions } from "./options.ts";
 import { weigh } from "./size_bench.ts";
 import { timeStartup } from "./startup_bench.ts";
-import { type Contest, summarize } from "./summary.ts";
+import { fillFile } from "./readme.ts";
+import { type Contest, summarize, summarizeByDevice } from "./summary.ts";
 import { render, type Table } from "./table.ts";
 
 const BENCHES = ["memory", "size", "startup", ...Object.keys(MODELS), "ops"];
@@ -24,11 +25,15 @@ const options = readOptions(`deno task bench [${BENCHES.join(" | ")}]: everythin
 const unknown = options.names.filter((name) => !BENCHES.includes(name));
 if (unknown.length > 0) throw new Error(`Cannot bench ${unknown.join(", ")}: it must be ${BENCHES.join(", ")}`);
 const wants = (name: string) => options.names.length === 0 || options.names.includes(name);
-const print = (table: Table) => console.log(render(table, options.format));
+const tables = new Map<string, Table>();
+const print = (table: Table, name?: string) => {
+  console.log(render(table, options.format));
+  if (name !== undefined) tables.set(name, table);
+};
 
-if (wants("memory")) print(await watchMemoryElsewhere(options.devices));
-if (wants("size")) print(await weigh());
-if (wants("startup")) print(await timeStartup());
+if (wants("memory")) print(await watchMemoryElsewhere(options.devices), "memory");
+if (wants("size")) print(await weigh(), "size");
+if (wants("startup")) print(await timeStartup(), "startup");
 
 const contests: Contest[] = [];
 for (const device of options.devices) {
@@ -41,3 +46,5 @@ for (const device of options.devices) {
   }
 }
 if (contests.length > 0) print(summarize(contests));
+for (const [device, table] of summarizeByDevice(contests)) tables.set(`speed of ${device}`, table);
+if (options.write !== undefined) await fillFile(options.write, tables);

@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly filter: string;
   /** Folder of the BLAS library for PyTorch; the system's own if undefined. */
   readonly blasFolder?: string;
+  /** A Markdown file whose marked tables are to be filled in. */
+  readonly write?: string;
   /** What is named without a flag. */
   readonly names: readonly string[];
 }
@@ -31,6 +33,7 @@ const HELP = `
   --seconds 1              time for each entry (1)
   --blas <folder>          where PyTorch finds its BLAS library (the system's)
   --markdown               tables in Markdown
+  --write README.md        fill in the tables of a Markdown file
 `;
 
 /** Reads the command line; `usage` is the first line of the help. */
@@ -44,6 +47,7 @@ export function readOptions(usage: string, args: readonly string[] = Deno.args):
       seconds: { type: "string", default: "1" },
       blas: { type: "string" },
       markdown: { type: "boolean", default: false },
+      write: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
@@ -62,6 +66,7 @@ export function readOptions(usage: string, args: readonly string[] = Deno.args):
     budget: Number(values.seconds) * 1000,
     filter: values.filter,
     blasFolder: values.blas,
+    write: values.write,
     names: positionals,
   };
 }

@@ -41,6 +41,16 @@ export function best(outcomes: readonly Outcome[], column: Column): Outcome | un
   return candidates.reduce<Outcome | undefined>((a, b) => a && time(a) <= time(b) ? a : b, undefined);
 }
 
+/** A table for each device, whose rows do not name it. */
+export function summarizeByDevice(contests: readonly Contest[]): Map<Device, Table> {
+  const devices = new Set(contests.map(({ device }) => device));
+  return new Map([...devices].map((device) => {
+    const { rows, ...table } = summarize(contests.filter((contest) => contest.device === device));
+    const unnamed = rows.map(([title, ...cells]) => [title.slice(`${DEVICES[device]}: `.length), ...cells]);
+    return [device, { ...table, rows: unnamed }];
+  }));
+}
+
 /** The table of all that was timed. */
 export function summarize(contests: readonly Contest[]): Table {
   const columns = COLUMNS.filter((column) => contests.some(({ outcomes }) => best(outcomes, column)));

@@ -16,17 +16,27 @@ export interface Table {
 /** How a table is written. */
 export type Format = "text" | "markdown";
 
-/** A table as text. */
-export function render({ title, columns, rows, notes }: Table, format: Format): string {
+/** The width of each column, and cells padded to it. */
+function layOut({ columns, rows }: Pick<Table, "columns" | "rows">) {
   const widths = columns.map((column, i) => Math.max(column.length, ...rows.map((row) => row[i].length)));
   const align = (cells: readonly string[]) =>
     cells.map((cell, i) => i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]));
-  if (format === "markdown") {
-    const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
-    const rule = widths.map((width, i) => i === 0 ? "-".repeat(width) : "-".repeat(width - 1) + ":");
-    const body = [align(columns), rule, ...rows.map(align)].map(line);
-    return [`**${title}**`, "", ...body, "", ...notes.map((note) => `- ${note}`), ""].join("\n");
-  }
+  return { widths, align };
+}
+
+/** The lines of a table in Markdown, with its notes, and without its title. */
+export function markdownLines({ columns, rows, notes }: Omit<Table, "title">): string[] {
+  const { widths, align } = layOut({ columns, rows });
+  const rule = widths.map((width, i) => i === 0 ? "-".repeat(width) : "-".repeat(width - 1) + ":");
+  const body = [align(columns), rule, ...rows.map(align)].map((cells) => `| ${cells.join(" | ")} |`);
+  return [...body, "", ...notes.map((note) => `- ${note}`)];
+}
+
+/** A table as text. */
+export function render(table: Table, format: Format): string {
+  const { title, columns, rows, notes } = table;
+  if (format === "markdown") return [`**${title}**`, "", ...markdownLines(table), ""].join("\n");
+  const { widths, align } = layOut(table);
   const body = [columns, widths.map((width) => "-".repeat(width)), ...rows].map((cells) => align(cells).join("  "));
   return [title, "", ...body, "", ...notes, ""].join("\n");
 }
