@@ -148,6 +148,14 @@ gpu("attends over many rows, with every kind of mask, and back", async () => {
   }
 });
 
+gpu("normalizes many rows of many terms", async () => {
+  const shape = [132, 260];
+  const rows = (count: number) => Array.from({ length: count }, (_, i) => tn.tensor(noise(132 * 260, i), { shape }));
+  const total = (terms: tn.Tensor[]) => terms.reduce((sum, term) => tn.add(sum, term));
+  const normalize = tn.compile((terms: tn.Tensor[]) => [tn.softmax(total(terms)), tn.layerNorm(total(terms))]);
+  for (const count of [1, 3, 6]) await agrees(() => normalize(rows(count))); // 6: more than a kernel may see images of
+});
+
 gpu("convolves many channels, and back", async () => {
   const options: tn.ConvOptions[] = [{ padding: 1 }, { stride: 2, padding: [[1, 2], [0, 1]], groups: 2 }, {
     dilation: 2,

@@ -76,6 +76,8 @@ export class Evaluator {
     readonly inputs: readonly BufferPlan[],
     readonly outputs: readonly BufferPlan[],
     public position: Position,
+    /** Whether rows are read so often that their images pay. */
+    readonly images: boolean = false,
   ) {}
 
   /** Gives an instruction a value computed elsewhere (a reduction, the result of an op). */
@@ -131,7 +133,9 @@ export class Evaluator {
       return { name: shader.let(shader.load(buffer, dtype, address, 1)), width: 1 };
     }
     const four = adjacent(strides, offset, laneAxis) && shader.aligned(buffer, dtype)
-      ? shader.load(buffer, dtype, address, 4)
+      ? this.images && shader.hasImage(buffer, dtype)
+        ? shader.fetch(buffer, address, 4)
+        : shader.load(buffer, dtype, address, 4)
       : shader.gather(buffer, dtype, address, shader.num(strides[laneAxis]));
     return { name: shader.let(four), width: 4 };
   }

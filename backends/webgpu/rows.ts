@@ -19,6 +19,9 @@ import { type Analysis, analyze, chooseLayout, type Layout, type Reduce } from "
 import { COMBINE, laneOf, typeName } from "./scalar.ts";
 import { type Context, type Kernel, Shader, spread } from "./shader.ts";
 
+/** Elements of rows, read three times or more, that are worth a copy. */
+const WORTH_ROWS = 2 ** 15;
+
 /** The kernels of a region with inner axes. */
 export function lowerRows(step: RegionStep, context: Context): Kernel[] {
   const { region } = step;
@@ -34,6 +37,12 @@ export function lowerRows(step: RegionStep, context: Context): Kernel[] {
     new RowKernel(step, context, analysis, layout).chunk(partials, width),
     new RowKernel(step, context, analysis, { ...layout, threads: 1, rows: 8 }).combine(partials, width),
   ];
+}
+
+/** Whether so many rows are read so often that images of them pay. */
+function readsOften({ outer, inner }: Region, { passes, fullStores }: Analysis): boolean {
+  const loops = passes.length + (fullStores.length > 0 ? 1 : 0);
+  return loops > 2 && size(outer) * size(inner) >= WORTH_ROWS;
 }
 
 /** One kernel over rows, while it is written. */
@@ -56,7 +65,7 @@ class RowKernel {
       coordinates: [],
       laneAxis: layout.laneAxis,
       width: this.width,
-    });
+    }, readsOften(step.region, analysis));
   }
 
   /** Rows, in fours where lanes lie across them. */

@@ -64,6 +64,9 @@ export interface Context {
 /** Turns that the loops of one invocation may take together: llvmpipe ends it, silently, after 65,535. */
 export const MAX_TURNS = 60000;
 
+/** Images that one kernel may see: every device allows so many. */
+const MOST_IMAGES = 4;
+
 const WORKGROUP = 64;
 const MAX_GROUPS = 65535;
 
@@ -161,9 +164,17 @@ export class Shader {
     return `${this.#accessor(buffer, "f32", width, "fetch")}(${index})`;
   }
 
+  /** Whether a buffer has an image, and a kernel may see that too. */
+  hasImage(buffer: BufferPlan, dtype: DType): boolean {
+    const { place } = buffer;
+    if (place.kind === "slice" || !this.context.hasImage(buffer, dtype)) return false;
+    const images = [...this.#uses.values()].filter(({ image }) => image);
+    return images.length < MOST_IMAGES || this.#uses.has(`${placeKey(place)} image`);
+  }
+
   /** Element `index` of a buffer, from its image where it has one and there is so much work that this pays. */
   read(buffer: BufferPlan, dtype: DType, index: string): string {
-    const image = this.work >= WORTH_IMAGES && this.context.hasImage(buffer, dtype);
+    const image = this.work >= WORTH_IMAGES && this.hasImage(buffer, dtype);
     return image ? this.fetch(buffer, index, 1) : this.load(buffer, dtype, index, 1);
   }
 
