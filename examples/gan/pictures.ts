@@ -37,7 +37,7 @@ export function makeDraw(folder: string, config: gan.GanConfig, key: tn.Key): Dr
     gan.sample(generator, input, config)
   );
   return async (generator, epoch) => {
-    using images = draw(generator, input); // [ROWS·COLUMNS, 1, 28, 28]
+    using images = draw(generator, input); // [ROWS·COLUMNS, 1, S, S]
     const data = await images.data();
     await writeFile(join(folder, `samples-${epoch}.png`), imageSheet({ data, shape: images.shape }, LOOK));
     return Array.from(data.subarray(0, data.length / ROWS), (value) => Math.round(127.5 * (value + 1)));

@@ -14,6 +14,7 @@ import { frechetDistance, type Gaussian, gaussianOf } from "../../train/metrics.
 import { batches, count as countOf, type HostArray, slice, toFloat } from "../../train/data.ts";
 import type { Digits } from "../kit/mnist.ts";
 import { type Classifier, features, labels as read } from "../mnist/classifier.ts";
+import { unframe } from "./frame.ts";
 
 /** What is thought of a generator. */
 export interface Verdict {
@@ -58,7 +59,7 @@ export async function makeJudge({ classifier, config, mnist, key, count }: Judge
   const look = tn.compile((classifier: Classifier, generator: gan.Generator, key: tn.Key, labels: tn.Tensor) => {
     const latent = tn.normal(key, [size, config.latent]);
     const made = gan.sample(generator, { latent, ...(config.classes && { labels }) }, config);
-    const images = tn.mul(tn.add(made, 1), 0.5); // [-1, 1] -> [0, 1]
+    const images = tn.mul(tn.add(unframe(made, config), 1), 0.5); // [-1, 1] -> [0, 1]
     return [features(classifier, images), read(classifier, images)] as const;
   });
   return {

@@ -13,6 +13,7 @@
  */
 import * as tn from "../../mod.ts";
 import * as gan from "../../models/gan.ts";
+import { frame } from "./frame.ts";
 import type { Recipe } from "./recipes.ts";
 
 /** Everything that an update of the discriminator replaces. */
@@ -83,7 +84,7 @@ function compileUpdates({ config, optimizers }: Recipe): Updates {
       const [nextKey, latentKey, mixKey] = tn.split(key, 3);
       const input = draw(latentKey, batch), fake = gan.generate(generator, input, config);
       const mix = tn.uniform(mixKey, [batch.labels.shape[0]]);
-      const seen = { real: batch.images, fake, labels: input.labels, mix };
+      const seen = { real: frame(batch.images, config), fake, labels: input.labels, mix };
       const [loss, grads] = tn.valueAndGrad(gan.discriminatorLoss)(params, seen, config);
       const [nextParams, nextOptimizer] = optimizers.discriminator.update(grads, optimizer, params);
       return [loss, { params: nextParams, optimizer: nextOptimizer, key: nextKey }] as const;
