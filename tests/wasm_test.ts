@@ -195,14 +195,42 @@ const LOOP = `
   Deno.exit(0);
 `;
 
-wasm("a loop on several threads ends, whatever was in memory", async () => {
+/** Products in memory that grows while a worker starts, and after; prints how many are wrong. */
+const GROWTH = `
+  import * as tn from ${JSON.stringify(import.meta.resolve("../mod.ts"))};
+  import { createWasm } from ${JSON.stringify(import.meta.resolve("../backends/wasm/mod.ts"))};
+  let wrong = 0;
+  for (let run = 0; run < 4; run++) {
+    tn.registerBackend("wasm" + run, () => ({ ...createWasm({ threads: 2 }), name: "wasm" + run }));
+    await tn.use("wasm" + run);
+    const weight = tn.ones([300, 300]), begin = performance.now(), held = [];
+    for (let i = 0; i < 3000; i++) held.push(tn.ones([16 * (1 + i % 40)])); // no small blocks stay free
+    while (performance.now() - begin < 60 + 5 * run) tn.matmul(weight, weight).dispose(); // the worker is starting
+    for (let i = 0; i < 40; i++) {
+      for (let k = 0; k < 60; k++) held.push(tn.ones([16 * (1 + k % 40)]));
+      const x = tn.ones([300, 300 + 8 * i]), y = tn.matmul(weight, x);
+      if (y.dataSync()[0] !== 300) wrong++;
+      held.push(x, y);
+    }
+    for (const tensor of held) tensor.dispose();
+  }
+  console.log(wrong);
+  Deno.exit(0);
+`;
+
+/** What a program prints that runs in a process of its own, which a minute ends. */
+async function outputOf(program: string): Promise<string> {
   const path = await Deno.makeTempFile({ suffix: ".ts" });
   try {
-    await Deno.writeTextFile(path, LOOP);
+    await Deno.writeTextFile(path, program);
     const args = ["run", "--quiet", "--no-check", "--allow-all", path], signal = AbortSignal.timeout(60_000);
     const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, signal }).output();
-    assertEquals(new TextDecoder().decode(stdout), "0\n", new TextDecoder().decode(stderr));
+    return new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
   } finally {
     await Deno.remove(path);
   }
-});
+}
+
+wasm("a loop on several threads ends, whatever was in memory", async () => assertEquals(await outputOf(LOOP), "0\n"));
+
+wasm("threads notice memory that was added", async () => assertEquals(await outputOf(GROWTH), "0\n"));

@@ -17,6 +17,7 @@
  */
 import { Assembler, type Features, type Func, type Local } from "./assembler.ts";
 import { type Expr, i32, i64, memory } from "./instructions.ts";
+import { PAGES } from "./memory.ts";
 
 /** Byte offsets of a record's words. */
 export const RECORD = { kernel: 0, args: 4, total: 8, chunk: 12, chunks: 16, bytes: 32 } as const;
@@ -109,13 +110,22 @@ function addAdvance(module: Assembler, turn: Func): Func {
 function ensureInstalled(f: Func, record: Expr<"i32">): void {
   f.if(i32.ge_u(word(record, "kernel"), f.module.tableSize()), () => f.do(f.module.call(INSTALL)));
 }
-/** Index of the imported function. */
+/** Index of the imported function, which finds new kernels and new memory. */
 const INSTALL = 0;
+
+/**
+ * A worker may be given memory that was added since it last looked, the record itself first of all: where an engine checks
+ * bounds by the size that a thread knows, that would trap.
+ */
+function ensureReachable(f: Func): void {
+  f.if(i32.lt_u(memory.size(), i32.load(address(PAGES))), () => f.do(f.module.call(INSTALL)));
+}
 
 /** Takes one chunk of the open record and runs it, if there is one left. */
 function takeChunk(f: Func, advance: Func): void {
   const work = f.let(i64.atomic_sub(address(WORK), i64.const(1n)));
   f.if(i32.gt_s(leftOf(work), 0), () => {
+    ensureReachable(f);
     const record = f.let(recordOf(work));
     const begin = f.let(i32.mul(i32.sub(word(record, "chunks"), leftOf(work)), word(record, "chunk")));
     const end = f.let(i32.add(begin, word(record, "chunk")));

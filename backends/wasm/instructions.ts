@@ -215,6 +215,8 @@ export const memory = {
     type: "none",
     code: [to.code, from.code, i32.of(bytes).code, 0xfc, 10, 0, 0],
   }),
+  /** Pages of 64 KB, as far as this thread knows. */
+  size: (): Expr<"i32"> => ({ type: "i32", code: [0x3f, 0] }),
   /** Sets `bytes` bytes to `value`. */
   fill: (to: Expr<"i32">, value: I32, bytes: I32): Expr<"none"> => ({
     type: "none",

@@ -15,6 +15,8 @@ const ALIGNMENT = 64;
 const FIRST_PAGES = 256;
 /** Bytes at the start of memory that the dispatcher owns. */
 export const RESERVED = 1024;
+/** Address of the number of pages there are, for threads that may not have noticed. */
+export const PAGES = 256;
 /** Freed blocks of one size that are kept whole. */
 const MOST_RECENT = 8;
 /** Larger blocks are always merged. */
@@ -49,6 +51,7 @@ export class Heap {
     this.bytes = new Uint8Array(this.memory.buffer);
     this.words = new Int32Array(this.memory.buffer);
     this.#end = this.memory.buffer.byteLength - PAGE;
+    Atomics.store(this.words, PAGES / 4, this.memory.buffer.byteLength / PAGE);
   }
 
   /** A block of at least `bytes` bytes, aligned for vectors; its contents are whatever was there. */

@@ -31,7 +31,7 @@ function workerMain({ memory, dispatcher, scratch, modules }: WorkerStart): void
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 0 });
   let entry = modules;
   const install = () => {
-    memory.grow(0); // the buffer of a shared memory shows its new size only after this
+    memory.grow(0); // a thread knows of memory that another added only after this
     const words = new Int32Array(memory.buffer);
     for (;;) {
       const next = Atomics.load(words, entry >>> 2) >>> 0;
@@ -46,6 +46,7 @@ function workerMain({ memory, dispatcher, scratch, modules }: WorkerStart): void
   };
   const env = { memory, table, install, scratch: new WebAssembly.Global({ value: "i32" }, scratch) };
   const { work } = new WebAssembly.Instance(dispatcher, { env }).exports as { work(): void };
+  install();
   work();
 }
 
