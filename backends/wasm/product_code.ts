@@ -12,7 +12,7 @@ import { i32 } from "./instructions.ts";
 import type { Product } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
 import { v128 } from "./simd.ts";
-import { type BOrder, callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
+import { type BOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
 type Int = Local<"i32">;
 
@@ -22,8 +22,8 @@ export const MOST_ROWS = 240, MOST_COLUMNS = 256, MOST_DEPTH = 384;
 const BLOCK_FLOATS = MOST_ROWS * MOST_COLUMNS;
 /** Floats that the packed panels take, ahead of the packed tiles of A. */
 const PANEL_FLOATS = (MOST_DEPTH + 4) * MOST_COLUMNS;
-/** Bytes of one k of a tile of A. */
-const TILE_BYTES = 4 * TILE_ROWS;
+/** Bytes of one k of a packed tile of A: vectors of it are aligned. */
+const TILE_BYTES = 32;
 
 /** Pointers that differ from batch to batch. */
 const BATCHED = ["a", "b"] as const;
@@ -112,27 +112,22 @@ export class ProductWriter {
     const { packing } = product;
     packing?.write(f, moved, { depthBegin, depth, columnBegin, columns, to: this.#panels });
     const { first: a, stride: aStride, step: aStep } = this.#sliceOfA(moved, block, depthBegin, depth);
-    const cStep = f.let(i32.mul(rowBytes, TILE_ROWS));
     const inPlace = i32.add(i32.add(moved.b, i32.mul(depthBegin, args.bStride)), i32.shl(columnBegin, 2));
     const b = f.let(packing ? this.#panels : inPlace);
     const bStep = f.let(packing ? i32.shl(depth, 5) : i32.const(4 * TILE_COLUMNS));
     const c = f.let(block.c);
     f.for({ to: columns, step: TILE_COLUMNS }, () => {
-      const aTile = f.let(a), cTile = f.let(c), left = f.let(block.rows);
-      f.while(i32.gt_s(left, 0), () => {
-        callTile(f, product.aOrder, this.#bOrder, left, {
-          a: aTile,
-          aStride,
-          b,
-          bStride: args.bStride,
-          c: cTile,
-          cStride: rowBytes,
-          depth,
-          accumulate,
-        });
-        f.increase(aTile, aStep);
-        f.increase(cTile, cStep);
-        f.increase(left, -TILE_ROWS);
+      callPanel(f, product.aOrder, this.#bOrder, {
+        a,
+        aStride,
+        aStep,
+        b,
+        bStride: args.bStride,
+        c,
+        cStride: rowBytes,
+        depth,
+        accumulate,
+        rows: block.rows,
       });
       f.increase(b, bStep);
       f.increase(c, 4 * TILE_COLUMNS);
@@ -149,11 +144,11 @@ export class ProductWriter {
       this.#packA(first, block.rows, depth, step);
       return { first: f.let(this.#tiles), stride: i32.const(TILE_BYTES), step };
     }
-    const step = f.let(byRows ? i32.mul(args.aStride, TILE_ROWS) : i32.const(TILE_BYTES));
+    const step = f.let(byRows ? i32.mul(args.aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS));
     return { first, stride: args.aStride, step };
   }
 
-  /** Copies columns of A to tiles: for each 5 rows, for each k, 5 floats. */
+  /** Copies columns of A to tiles: for each 5 rows, for each k, 8 floats, of which 5 count. */
   #packA(first: Int, rows: Int, depth: Int, step: Int): void {
     const { f, args } = this;
     const column = f.let(first), target = f.let(this.#tiles);
@@ -162,7 +157,7 @@ export class ProductWriter {
       f.for({ to: rows, step: TILE_ROWS }, () => {
         f.do(v128.store(to, v128.load(from)));
         f.do(i32.store(to, i32.load(from, 16), 16));
-        f.increase(from, TILE_BYTES);
+        f.increase(from, 4 * TILE_ROWS);
         f.increase(to, step);
       });
       f.increase(column, args.aStride);

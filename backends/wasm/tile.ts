@@ -6,13 +6,14 @@
  *  A, 5 rows  x    = 10 accumulators of 4 lanes; each k costs 2 loads of B, 5 splats of A, 10 multiply-adds
  * ```
  *
- * A is read where it lies, either by rows (k contiguous) or by columns (rows contiguous).
+ * A is read where it lies, either by rows (k contiguous) or by columns (rows contiguous). By columns, four of the splats
+ * take one load together: every load counts where an engine checks its bounds.
  *
  * @module
  */
 import type { Assembler, Func, Local } from "./assembler.ts";
-import { type Expr, i32 } from "./instructions.ts";
-import { v128 } from "./simd.ts";
+import { type Expr, i32, type V128 } from "./instructions.ts";
+import { f32x4, i8x16, v128 } from "./simd.ts";
 
 /** Rows and columns of a whole tile. */
 export const TILE_ROWS = 5;
@@ -26,7 +27,7 @@ export type AOrder = "rows" | "columns";
 /** How B is read: from packed panels, or in place with its rows a stride apart. */
 export type BOrder = "packed" | "inPlace";
 
-/** The tile function's arguments. */
+/** What a tile function is given. */
 export interface TileCall {
   /** Address of A's first element; bytes from row to row (or, by columns, from k to k). */
   readonly a: Expr<"i32">;
@@ -43,57 +44,112 @@ export interface TileCall {
   readonly accumulate: Expr<"i32">;
 }
 
-/** Calls the tile function for `rows` rows (1 to 5), a variable. */
+/** One panel of B and many rows. */
+export interface PanelCall extends TileCall {
+  /** How many rows, and bytes in A from tile to tile. */
+  readonly rows: Expr<"i32">;
+  readonly aStep: Expr<"i32">;
+}
+
+/** Calls the tile function for `rows` rows, a variable; for five if there are more. */
 export function callTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Local<"i32">, call: TileCall): void {
+  const whole = () => runTile(f, aOrder, bOrder, TILE_ROWS, call);
+  f.if(i32.ge_u(rows, TILE_ROWS), whole, () => callPart(f, aOrder, bOrder, rows, call));
+}
+
+/** The same for fewer than five rows. */
+function callPart(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Local<"i32">, call: TileCall): void {
+  const choose = (count: number): void => {
+    const run = () => runTile(f, aOrder, bOrder, count, call);
+    if (count === 1) run();
+    else f.if(i32.eq(rows, count), run, () => choose(count - 1));
+  };
+  choose(TILE_ROWS - 1);
+}
+
+function runTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: number, call: TileCall): void {
   const { a, aStride, b, bStride, c, cStride, depth, accumulate } = call;
-  const run = (count: number) => {
-    const tile = tileFunction(f.module, aOrder, bOrder, count);
-    f.do(f.module.call(tile, a, aStride, b, bStride, c, cStride, depth, accumulate));
-  };
-  const choose = (count: number) => {
-    if (count === 1) return run(1);
-    f.if(i32.eq(rows, count), () => run(count), () => choose(count - 1));
-  };
-  f.if(i32.ge_u(rows, TILE_ROWS), () => run(TILE_ROWS), () => choose(TILE_ROWS - 1));
+  const tile = tileFunction(f.module, aOrder, bOrder, rows);
+  f.do(f.module.call(tile, a, aStride, b, bStride, c, cStride, depth, accumulate));
+}
+
+/** Multiplies all rows with one panel, tile by tile. */
+export function callPanel(f: Func, aOrder: AOrder, bOrder: BOrder, call: PanelCall): void {
+  const { a, aStride, b, bStride, c, cStride, depth, accumulate, rows, aStep } = call;
+  const panel = panelFunction(f.module, aOrder, bOrder);
+  f.do(f.module.call(panel, a, aStride, b, bStride, c, cStride, depth, accumulate, rows, aStep));
+}
+
+function panelFunction(module: Assembler, aOrder: AOrder, bOrder: BOrder): Func {
+  return module.once(`panel ${aOrder} ${bOrder}`, () => {
+    const f = module.func("panel", new Array(10).fill("i32"));
+    const [a, aStride, b, bStride, c, cStride, depth, accumulate, rows, aStep] = f.params as Local<"i32">[];
+    const cStep = f.let(i32.mul(cStride, TILE_ROWS));
+    const call = { a, aStride, b, bStride, c, cStride, depth, accumulate };
+    f.while(i32.ge_u(rows, TILE_ROWS), () => {
+      writeTile(f, aOrder, bOrder, TILE_ROWS, call);
+      f.increase(a, aStep);
+      f.increase(c, cStep);
+      f.increase(rows, -TILE_ROWS);
+    });
+    f.if(rows, () => callPart(f, aOrder, bOrder, rows, call));
+    return f;
+  });
 }
 
 /** `tile(a, aStride, b, bStride, c, cStride, depth, accumulate)` for a number of rows. */
 function tileFunction(module: Assembler, aOrder: AOrder, bOrder: BOrder, rows: number): Func {
   return module.once(`tile ${aOrder} ${bOrder} ${rows}`, () => {
-    const f = module.func("tile", ["i32", "i32", "i32", "i32", "i32", "i32", "i32", "i32"]);
+    const f = module.func("tile", new Array(8).fill("i32"));
     const [a, aStride, b, bStride, c, cStride, depth, accumulate] = f.params as Local<"i32">[];
-    const sums = Array.from({ length: rows }, () => Array.from({ length: VECTORS }, () => f.local("v128")));
-    const pointers = aOrder === "columns" ? [a] : rowPointers(f, a, aStride, rows);
-    f.if(accumulate, () =>
-      eachRow(f, c, cStride, sums, (address, row) => {
-        row.forEach((sum, j) => f.set(sum, v128.load(address, 16 * j)));
-      }));
-    const step = (count: number) => {
-      for (let k = 0; k < count; k++) {
-        const offset = bOrder === "packed" ? k * TILE_COLUMNS * 4 : 0;
-        const columns = Array.from({ length: VECTORS }, (_, j) => f.let(v128.load(b, offset + 16 * j)));
-        sums.forEach((row, i) => {
-          const splat = aOrder === "rows" ? v128.load32_splat(pointers[i], 4 * k) : v128.load32_splat(a, 4 * i);
-          const x = f.let(splat);
-          row.forEach((sum, j) => f.set(sum, f.madd(x, columns[j], sum)));
-        });
-        if (aOrder === "columns") f.increase(a, aStride);
-        if (bOrder === "inPlace") f.increase(b, bStride);
-      }
-      if (aOrder === "rows") { for (const pointer of pointers) f.increase(pointer, 4 * count); }
-      if (bOrder === "packed") f.increase(b, 4 * count * TILE_COLUMNS);
-      f.increase(depth, -count);
-    };
-    f.while(i32.ge_u(depth, UNROLL), () => step(UNROLL));
-    f.while(depth, () => step(1));
-    eachRow(f, c, cStride, sums, (address, row) => {
-      row.forEach((sum, j) => f.do(v128.store(address, sum, 16 * j)));
-    });
+    writeTile(f, aOrder, bOrder, rows, { a, aStride, b, bStride, c, cStride, depth, accumulate });
     return f;
   });
 }
 
-function rowPointers(f: Func, a: Local<"i32">, stride: Local<"i32">, rows: number): Local<"i32">[] {
+/** The tile itself. */
+function writeTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: number, call: TileCall): void {
+  const { aStride, bStride, c, cStride, accumulate } = call;
+  const a = f.let(call.a), b = f.let(call.b), depth = f.let(call.depth);
+  const sums = Array.from({ length: rows }, () => Array.from({ length: VECTORS }, () => f.local("v128")));
+  const pointers = aOrder === "columns" ? [] : rowPointers(f, a, aStride, rows);
+  f.if(accumulate as Local<"i32">, () =>
+    eachRow(f, c, cStride, sums, (address, row) => {
+      row.forEach((sum, j) => f.set(sum, v128.load(address, 16 * j)));
+    }), () => sums.flat().forEach((sum) => f.set(sum, f32x4.const(0))));
+  const step = (count: number) => {
+    for (let k = 0; k < count; k++) {
+      const offset = bOrder === "packed" ? k * TILE_COLUMNS * 4 : 0;
+      const columns = Array.from({ length: VECTORS }, (_, j) => f.let(v128.load(b, offset + 16 * j)));
+      const four = aOrder === "columns" && rows >= 4 ? f.let(v128.load(a)) : null;
+      const splat = (i: number) => {
+        if (aOrder === "rows") return v128.load32_splat(pointers[i], 4 * k);
+        return four && i < 4 ? splatLane(four, i) : v128.load32_splat(a, 4 * i);
+      };
+      sums.forEach((row, i) => {
+        const x = f.let(splat(i));
+        row.forEach((sum, j) => f.set(sum, f.madd(x, columns[j], sum)));
+      });
+      if (aOrder === "columns") f.increase(a, aStride);
+      if (bOrder === "inPlace") f.increase(b, bStride);
+    }
+    if (aOrder === "rows") { for (const pointer of pointers) f.increase(pointer, 4 * count); }
+    if (bOrder === "packed") f.increase(b, 4 * count * TILE_COLUMNS);
+    f.increase(depth, -count);
+  };
+  f.while(i32.ge_u(depth, UNROLL), () => step(UNROLL));
+  f.while(depth, () => step(1));
+  eachRow(f, c, cStride, sums, (address, row) => {
+    row.forEach((sum, j) => f.do(v128.store(address, sum, 16 * j)));
+  });
+}
+
+/** One lane of a vector in all lanes. */
+function splatLane(x: Local<"v128">, lane: number): V128 {
+  return i8x16.shuffle32(x, x, [lane, lane, lane, lane]);
+}
+
+function rowPointers(f: Func, a: Local<"i32">, stride: Expr<"i32">, rows: number): Local<"i32">[] {
   const pointers = [a];
   for (let i = 1; i < rows; i++) pointers.push(f.let(i32.add(pointers[i - 1], stride)));
   return pointers;
@@ -101,8 +157,8 @@ function rowPointers(f: Func, a: Local<"i32">, stride: Local<"i32">, rows: numbe
 
 function eachRow<T>(
   f: Func,
-  c: Local<"i32">,
-  stride: Local<"i32">,
+  c: Expr<"i32">,
+  stride: Expr<"i32">,
   rows: readonly T[],
   visit: (address: Local<"i32">, row: T) => void,
 ): void {

@@ -7,7 +7,7 @@ import { size } from "../../core/shape.ts";
 import type { Func, Local } from "./assembler.ts";
 import type { Sizes } from "./direct.ts";
 import { type Expr, i32 } from "./instructions.ts";
-import { type AOrder, callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
+import { type AOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import type { Windows } from "./windows.ts";
 import { type Scheme, THREE, TWO } from "./winograd.ts";
 import { tilesOf } from "./winograd_image.ts";
@@ -80,16 +80,20 @@ export function multiplyPositions(f: Func, products: Products): void {
   const { aOrder, aStride, cRow, rows, columns, depth, accumulate } = products;
   const aPosition = f.let(products.a), bPosition = f.let(products.b), cPosition = f.let(products.c);
   const aStep = f.let(aOrder === "rows" ? i32.mul(aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS));
-  const cStep = f.let(i32.mul(cRow, TILE_ROWS));
   f.for({ to: products.positions }, () => {
     const b = f.let(bPosition), panel = f.let(cPosition);
     f.for({ to: columns, step: TILE_COLUMNS }, () => {
-      const a = f.let(aPosition), c = f.let(panel), left = f.let(rows);
-      f.while(i32.gt_s(left, 0), () => {
-        callTile(f, aOrder, "packed", left, { a, aStride, b, bStride: aStride, c, cStride: cRow, depth, accumulate });
-        f.increase(a, aStep);
-        f.increase(c, cStep);
-        f.increase(left, -TILE_ROWS);
+      callPanel(f, aOrder, "packed", {
+        a: aPosition,
+        aStride,
+        aStep,
+        b,
+        bStride: aStride,
+        c: panel,
+        cStride: cRow,
+        depth,
+        accumulate,
+        rows,
       });
       f.increase(b, products.bPanel);
       f.increase(panel, 4 * TILE_COLUMNS);
