@@ -12,7 +12,7 @@
  *
  * <!-- end of bench -->
  * ```
- * A row that was not timed keeps its figures.
+ * A row that was not timed keeps its figures, and as long as there is one, the notes stay.
  *
  * @module
  */
@@ -48,7 +48,8 @@ function cellsOf(line: string): string[] {
 
 /** The rows of `old`, with the cells of `table` where it has them. */
 function merge(old: string, { columns, rows, notes }: Table): Omit<Table, "title"> {
-  const [header = columns, , ...oldRows] = old.split("\n").filter((line) => line.startsWith("|")).map(cellsOf);
+  const lines = old.split("\n"), oldNotes = lines.filter((line) => line.startsWith("- ")).map((line) => line.slice(2));
+  const [header = columns, , ...oldRows] = lines.filter((line) => line.startsWith("|")).map(cellsOf);
   if (oldRows.length === 0) return { columns: [header[0], ...columns.slice(1)], rows, notes };
   const fresh = new Map(rows.map((row) => [row[0], row]));
   const all = [...columns.slice(1), ...header.slice(1).filter((column) => !columns.includes(column))];
@@ -58,5 +59,6 @@ function merge(old: string, { columns, rows, notes }: Table): Omit<Table, "title
   });
   const filled = all.map((_, i) => i + 1).filter((i) => merged.some((row) => row[i] !== ""));
   const pick = (row: readonly string[]) => [row[0], ...filled.map((i) => row[i])];
-  return { columns: pick([header[0], ...all]), rows: merged.map(pick), notes };
+  const isWhole = oldRows.every(([name]) => fresh.has(name));
+  return { columns: pick([header[0], ...all]), rows: merged.map(pick), notes: isWhole ? notes : oldNotes };
 }

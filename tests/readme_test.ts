@@ -40,7 +40,7 @@ Deno.test("README: rows stay those that are there, and keep what was not timed",
 | conv   |    7 ms |                 |   9 ms |
 | matmul | 1.00 ms | 2.00 ms (2.00x) |        |
 
-- a machine
+- an older machine
 `;
   assertEquals(fillTables(text(old), new Map([["speed", table]])), text(rows));
   assertEquals(fillTables(text(old), new Map([["startup", table]])), text(old), "another table");
