@@ -2,7 +2,7 @@
  * Convolutions by Winograd's algorithm. `planes` are phases and channels.
  *
  * ```text
- *  U [positions, filters, planes] = G g Gᵀ
+ *  U [filters, positions, planes] = G g Gᵀ
  *  V [positions, planes, tiles]   = Bᵀ d B, packed as the products' panels
  *  M [positions, filters, tiles]  = U · V, a product for each position
  *  y [filters, places]            = Aᵀ M A, and the epilogue
@@ -111,10 +111,10 @@ export function winogradConv(call: OpCall, conv: WinogradConv): Call[] | null {
 function matricesOf({ sizes, windows }: ConvShape, { positions }: Scheme, tiles: number, filters: number) {
   const before = (size(windows.step) - 1) * sizes.channels; // those of all phases but the last
   const planes = before + sizes.channels, columns = roundUp(tiles, TILE_COLUMNS);
-  const uRow = 4 * roundUp(before + roundUp(sizes.channels, 4), 4), uPosition = uRow * sizes.filters + APART;
+  const uPosition = 4 * roundUp(before + roundUp(sizes.channels, 4), 4) + APART, uRow = positions * uPosition;
   const vPanel = 4 * TILE_COLUMNS * planes, vPosition = 4 * planes * columns + APART;
   const mRow = 4 * columns, mPosition = filters * mRow + APART;
-  const bytes = { u: positions * uPosition, v: positions * vPosition, m: positions * mPosition };
+  const bytes = { u: sizes.filters * uRow, v: positions * vPosition, m: positions * mPosition };
   return { strides: { planes, uRow, uPosition, vPanel, vPosition, mRow, mPosition }, bytes };
 }
 

@@ -1,5 +1,5 @@
 /**
- * `U = G g Gᵀ` of all filters: `[positions, filters, phases, channels]`.
+ * `U = G g Gᵀ` of all filters: `[filters, positions, phases, channels]`.
  *
  * @module
  */
