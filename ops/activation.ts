@@ -7,7 +7,7 @@ import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ArgumentError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { abs, add, erf, exp, expm1, greater, log1p, mul, neg, sigmoid, square, tanh, where } from "./elementwise.ts";
+import { abs, add, erf, exp, expm1, greater, log1p, mul, neg, sigmoid, square, sub, tanh, where } from "./elementwise.ts";
 import { max, min } from "./extremum.ts";
 
 /** A gradient rule of one operand: `(x, y, dy) -> dx`. */
@@ -50,21 +50,36 @@ export const eluOp: Op<1, { readonly alpha: number }> = activation(
 /** `x · Φ(x)`, Φ the normal distribution function (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
 export const geluOp: Op<1, { readonly approximate: "none" | "tanh" }> = activation(
   "gelu",
-  (x, { approximate }) =>
-    mul(
-      mul(x, 0.5),
-      add(1, approximate === "none" ? erf(mul(x, Math.SQRT1_2)) : tanh(cubic(x))),
-    ),
+  (x, { approximate }) => mul(x, normalCdf(x, approximate)),
+  // dx = dy · (Φ + x Φ'), the bracket apart from dy: it can be computed along with y, and is all that is kept
+  (x, _, dy, { approximate }) => mul(dy, add(normalCdf(x, approximate), mul(x, normalDensity(x, approximate)))),
 );
 
-/** `√(2/π) · (x + 0.044715 x³)`, what tanh approximates erf with. */
-function cubic(x: Tensor): Tensor {
-  const scale = Math.sqrt(2 / Math.PI);
-  return mul(x, add(scale, mul(square(x), 0.044715 * scale)));
+/** `√(2/π)` and the cubic part of what tanh approximates erf with: `√(2/π) · (x + 0.044715 x³)`. */
+const SCALE = Math.sqrt(2 / Math.PI), CUBIC = 0.044715 * SCALE;
+
+/** `Φ(x) = (1 + erf(x/√2)) / 2`, or with tanh for erf. */
+function normalCdf(x: Tensor, approximate: "none" | "tanh"): Tensor {
+  const bent = approximate === "none" ? erf(mul(x, Math.SQRT1_2)) : tanh(mul(x, add(mul(square(x), CUBIC), SCALE)));
+  return add(mul(bent, 0.5), 0.5);
 }
 
-/** `x · sigmoid(x)`. */
-export const siluOp: Op<1, null> = activation("silu", (x) => mul(x, sigmoid(x)));
+/** `Φ'(x) = e^(-x²/2) / √(2π)`, or with tanh `t` for erf: `(1 - t²) (√(2/π) + 3 · 0.044715 √(2/π) x²) / 2`. */
+function normalDensity(x: Tensor, approximate: "none" | "tanh"): Tensor {
+  if (approximate === "none") return mul(exp(mul(square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
+  const cdf = normalCdf(x, approximate); // 1 - t² = 4 Φ (1 - Φ)
+  return mul(mul(cdf, sub(1, cdf)), add(mul(square(x), 6 * CUBIC), 2 * SCALE));
+}
+
+/** `x · sigmoid(x)`; dx = dy · (s + y (1 - s)) with `s = sigmoid(x)`. */
+export const siluOp: Op<1, null> = activation(
+  "silu",
+  (x) => mul(x, sigmoid(x)),
+  (x, y, dy) => {
+    const s = sigmoid(x);
+    return mul(dy, add(s, mul(y, sub(1, s))));
+  },
+);
 
 /** `log(1 + eˣ)`, written so that nothing overflows. */
 export const softplusOp: Op<1, null> = activation(
