@@ -7,7 +7,22 @@ import { FLOATS, requireDType } from "../core/dtype.ts";
 import { ArgumentError } from "../core/errors.ts";
 import { bind, type Op } from "../core/op.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { abs, add, erf, exp, expm1, greater, log1p, mul, neg, sigmoid, square, sub, tanh, where } from "./elementwise.ts";
+import {
+  abs,
+  add,
+  erf,
+  exp,
+  expm1,
+  greater,
+  log1p,
+  mul,
+  neg,
+  sigmoid,
+  square,
+  sub,
+  tanh,
+  where,
+} from "./elementwise.ts";
 import { max, min } from "./extremum.ts";
 
 /** A gradient rule of one operand: `(x, y, dy) -> dx`. */

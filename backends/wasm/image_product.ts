@@ -10,11 +10,11 @@ import type { OpCall } from "./op_call.ts";
 import { callProduct, type Epilogue, fillsTiles, type Product } from "./product.ts";
 
 /** The calls of one product, with the step's epilogue where it has one. */
-export function imageProduct(call: OpCall, parts: Omit<Product, "name" | "epilogue">): Call[] {
+export function imageProduct(call: OpCall, parts: Omit<Product, "name" | "threads" | "epilogue">): Call[] {
   const rows = size(parts.batch) * parts.rows;
   const run = (plain: OpCall, c: Ref, epilogue: Epilogue | null) => {
     const store = epilogue ?? (fillsTiles(parts.columns) ? null : storeOnly(plain, rows, parts.columns));
-    return [callProduct({ ...parts, name: call.name, c, epilogue: store })];
+    return [callProduct({ ...parts, name: call.name, threads: call.threads, c, epilogue: store })];
   };
   const epilogue = epilogueOf(call, rows, parts.columns);
   if (epilogue !== "separate") return run(call, parts.c, epilogue);

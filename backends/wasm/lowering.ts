@@ -50,7 +50,7 @@ export class Lowering {
   temporaryBytes = 0;
   readonly items: readonly Item[];
 
-  constructor(readonly program: Program) {
+  constructor(readonly program: Program, readonly threads: number) {
     this.items = this.#lower(program.steps);
   }
 
@@ -90,6 +90,7 @@ export class Lowering {
         { shape, dtype, strides, ref: { buffer, offset: 4 * offset } }
       )),
       outputs: step.outputSpecs.map((spec, i) => ({ ...spec, ref: { buffer: step.outputs[i], offset: 0 } })),
+      threads: this.threads,
       temporary,
     };
     return lower(call, step.attrs);

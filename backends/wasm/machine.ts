@@ -16,7 +16,7 @@ export interface Installed {
 }
 
 /** Bytes of scratch memory that each thread's kernels may use while they run. */
-export const SCRATCH_BYTES = 5 << 18;
+export const SCRATCH_BYTES = 2 << 20;
 /** Milliseconds of work that could have been shared after which the workers are started. */
 const PATIENCE = 50;
 

@@ -132,6 +132,7 @@ function tiled(call: OpCall, shapes: Shapes, epilogue: Epilogue | null): Call[] 
   const inPlace = b.column === 1 && (rows < FEW_ROWS || 4 * depth * columns <= SMALL_B);
   const product = callProduct({
     name: call.name,
+    threads: call.threads,
     rows,
     columns,
     depth,

@@ -14,6 +14,8 @@ export interface OpCall {
   readonly name: string;
   readonly inputs: readonly (Spec & { readonly ref: Ref; readonly strides: readonly number[] })[];
   readonly outputs: readonly (Spec & { readonly ref: Ref })[];
+  /** Threads that will share the work. What is added up in which order must not depend on it. */
+  readonly threads: number;
   /** Memory that lives until the step ends. */
   temporary(bytes: number): Ref;
 }

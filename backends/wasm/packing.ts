@@ -6,7 +6,7 @@
  * @module
  */
 import type { Func, Local } from "./assembler.ts";
-import { i32 } from "./instructions.ts";
+import { type Expr, i32 } from "./instructions.ts";
 import type { Packing, Piece } from "./product.ts";
 import { transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
@@ -26,30 +26,51 @@ export function packingOf(b: Strides): Packing {
 
 type Args = Readonly<Record<string, Local<"i32">>>;
 
-/**
- * Two panels side by side, so that every cache line of B is read once; what is read past the last column is never used.
- */
-export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
-  const PAIR = 2 * TILE_COLUMNS;
-  const first = f.let(i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2)));
-  const panelBytes = f.let(i32.mul(depth, 4 * TILE_COLUMNS));
-  const left = f.let(to);
-  const pack = (panels: 1 | 2) => {
-    const from = f.let(first), near = f.let(left), far = f.let(i32.add(left, panelBytes));
-    f.for({ to: depth }, () => {
-      for (let vector = 0; vector < 2 * panels; vector++) {
-        f.do(v128.store(vector < 2 ? near : far, v128.load(from, 16 * vector), 16 * (vector % 2)));
-      }
-      f.increase(from, bStride);
-      f.increase(near, 4 * TILE_COLUMNS);
-      f.increase(far, 4 * TILE_COLUMNS);
+/** What lies side by side already, on its way to panels. */
+export interface Rows {
+  /** Address of the first row, and bytes from row to row. */
+  readonly from: Expr<"i32">;
+  readonly stride: Expr<"i32">;
+  /** How many rows there are, one for each k, and how many elements of each row are wanted. */
+  readonly depth: Local<"i32">;
+  readonly length: Local<"i32">;
+  /** Elements of a row from panel to panel, 8 at most. */
+  readonly width: number;
+  /** Where the panels go: for each of them, for each k, 8 floats. */
+  readonly to: Expr<"i32">;
+}
+
+/** Rows that are read side by side: a few streams, and whole cache lines of every panel. */
+const STREAMS = 4;
+
+/** Copies a few rows at a time, from the first panel to the last; what is read past the last element is never used. */
+export function copyRows(f: Func, { from, stride, depth, length, width, to }: Rows): void {
+  const PANEL = 4 * TILE_COLUMNS;
+  const panelBytes = f.let(i32.mul(depth, PANEL));
+  const first = f.let(from), target = f.let(to), left = f.let(depth);
+  const copy = (count: number) => {
+    const rows = [f.let(first)];
+    for (let k = 1; k < count; k++) rows.push(f.let(i32.add(rows[k - 1], stride)));
+    const panel = f.let(target);
+    f.for({ to: length, step: width }, () => {
+      rows.forEach((row, k) => {
+        for (const half of [0, 16]) f.do(v128.store(panel, v128.load(row, half), PANEL * k + half));
+        f.increase(row, 4 * width);
+      });
+      f.increase(panel, panelBytes);
     });
+    f.increase(first, i32.mul(stride, count));
+    f.increase(target, PANEL * count);
+    f.increase(left, -count);
   };
-  f.for({ to: columns, step: PAIR }, (j) => {
-    f.if(i32.gt_u(i32.sub(columns, j), TILE_COLUMNS), () => pack(2), () => pack(1));
-    f.increase(first, 4 * PAIR);
-    f.increase(left, i32.shl(panelBytes, 1));
-  });
+  f.while(i32.ge_u(left, STREAMS), () => copy(STREAMS));
+  f.while(left, () => copy(1));
+}
+
+/** Rows as they lie. */
+export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
+  const from = i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2));
+  copyRows(f, { from, stride: bStride, depth, length: columns, width: TILE_COLUMNS, to });
 }
 
 /** Addresses of a panel's eight columns at the first k; past the last column the last one again. */

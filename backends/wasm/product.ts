@@ -2,7 +2,7 @@
  * Blocked products C = A · B: the loops around the tile.
  *
  * ```text
- *  one work item = one block of C (up to 240 rows by 256 columns)
+ *  one work item = one block of C (up to 240 rows by 512 columns)
  *    for slices of the inner axis, up to 384 long
  *      pack the block's columns of B into panels of 8, in this thread's scratch memory
  *      for each panel (it stays in the first-level cache)
@@ -15,7 +15,7 @@
  * @module
  */
 import type { Func, Local } from "./assembler.ts";
-import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
+import { even, roundUp } from "./blocks.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { argsFor, keyOf } from "./region.ts";
 import type { RegionShape } from "./region_shape.ts";
@@ -47,6 +47,8 @@ export interface Packing {
 /** One product, or a batch of them. */
 export interface Product {
   readonly name: string;
+  /** Threads that share the blocks. */
+  readonly threads: number;
   readonly rows: number;
   readonly columns: number;
   readonly depth: number;
@@ -79,6 +81,8 @@ export interface Epilogue {
   readonly outputs: readonly Ref[];
 }
 
+/** Blocks for each thread that are enough to share. */
+const ITEMS_EACH = 4;
 /** Work of one item, in floating point operations, that is not split further. */
 const SMALLEST_ITEM = 1_000_000;
 /** What a thread does in a nanosecond. */
@@ -91,12 +95,13 @@ interface Blocks {
 }
 
 /** Block sizes: as large as the caches like, then smaller until there are enough items to share. */
-function blocksOf({ rows, columns, depth, batch, repeat }: Product): Blocks {
+function blocksOf({ threads, rows, columns, depth, batch, repeat }: Product): Blocks {
   const operations = 2 * depth * (repeat?.count ?? 1);
   const batches = batch.reduce((n, size) => n * size, 1);
   let r = even(rows, MOST_ROWS, TILE_ROWS), c = even(columns, MOST_COLUMNS, TILE_COLUMNS);
   const items = () => batches * Math.ceil(rows / r) * Math.ceil(columns / c);
-  while (items() < ENOUGH_ITEMS && r * c * operations > 2 * SMALLEST_ITEM && (r > TILE_ROWS || c > TILE_COLUMNS)) {
+  const enough = () => items() >= ITEMS_EACH * threads || r * c * operations <= 2 * SMALLEST_ITEM;
+  while (!enough() && (r > TILE_ROWS || c > TILE_COLUMNS)) {
     if (c >= r) c = roundUp(c / 2, TILE_COLUMNS);
     else r = roundUp(r / 2, TILE_ROWS);
   }

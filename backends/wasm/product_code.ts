@@ -9,15 +9,15 @@
  */
 import type { Func, Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
+import { copyRows } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
-import { v128 } from "./simd.ts";
 import { type BOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
 type Int = Local<"i32">;
 
 /** Largest block of C, and longest slice of the inner axis. */
-export const MOST_ROWS = 240, MOST_COLUMNS = 256, MOST_DEPTH = 384;
+export const MOST_ROWS = 240, MOST_COLUMNS = 512, MOST_DEPTH = 384;
 /** Floats that a block of C takes in scratch memory, ahead of the packed panels. */
 const BLOCK_FLOATS = MOST_ROWS * MOST_COLUMNS;
 /** Floats that the packed panels take, ahead of the packed tiles of A. */
@@ -141,28 +141,12 @@ export class ProductWriter {
     const first = f.let(i32.add(moved.a, i32.mul(depthBegin, byRows ? i32.const(4) : args.aStride)));
     if (product.packA) {
       const step = f.let(i32.mul(depth, TILE_BYTES));
-      this.#packA(first, block.rows, depth, step);
+      // for each 5 rows, for each k, 8 floats, of which 5 count
+      copyRows(f, { from: first, stride: args.aStride, depth, length: block.rows, width: TILE_ROWS, to: this.#tiles });
       return { first: f.let(this.#tiles), stride: i32.const(TILE_BYTES), step };
     }
     const step = f.let(byRows ? i32.mul(args.aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS));
     return { first, stride: args.aStride, step };
-  }
-
-  /** Copies columns of A to tiles: for each 5 rows, for each k, 8 floats, of which 5 count. */
-  #packA(first: Int, rows: Int, depth: Int, step: Int): void {
-    const { f, args } = this;
-    const column = f.let(first), target = f.let(this.#tiles);
-    f.for({ to: depth }, () => {
-      const from = f.let(column), to = f.let(target);
-      f.for({ to: rows, step: TILE_ROWS }, () => {
-        f.do(v128.store(to, v128.load(from)));
-        f.do(i32.store(to, i32.load(from, 16), 16));
-        f.increase(from, 4 * TILE_ROWS);
-        f.increase(to, step);
-      });
-      f.increase(column, args.aStride);
-      f.increase(target, TILE_BYTES);
-    });
   }
 }
 

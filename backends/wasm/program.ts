@@ -53,7 +53,7 @@ export class WasmProgram implements Executable<number | null> {
   constructor(machine: Machine, program: Program) {
     this.#machine = machine;
     this.#program = program;
-    const lowering = new Lowering(program);
+    const lowering = new Lowering(program, machine.threads);
     this.#arenaBytes = program.arenaBytes + lowering.temporaryBytes;
     this.#collect(lowering.items);
     machine.install(this.#calls.map((call) => call.kernel));
