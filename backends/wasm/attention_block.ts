@@ -14,7 +14,7 @@
 import type { Assembler, Func, Local } from "./assembler.ts";
 import { type Expr, i32, memory, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
-import { packColumns, packRows } from "./packing.ts";
+import { copyColumns, copyRows } from "./packing.ts";
 import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
 import { callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
@@ -126,11 +126,9 @@ export interface Rows {
 
 /** Packs rows as the B of a product: as they are, or transposed, so that its columns are these rows. */
 export function pack(f: Func, { at, rowBytes, count, columns }: Rows, to: Int, transposed: boolean): void {
-  const zero = f.let(i32.const(0));
-  const begin = { depthBegin: zero, columnBegin: zero, to };
-  if (transposed) {
-    packColumns(f, { b: at, bStride: zero, bColumn: rowBytes }, { ...begin, depth: columns, columns: count });
-  } else packRows(f, { b: at, bStride: rowBytes }, { ...begin, depth: count, columns });
+  const lines = { from: at, stride: rowBytes, width: TILE_COLUMNS, to };
+  if (transposed) copyColumns(f, { ...lines, depth: columns, length: count });
+  else copyRows(f, { ...lines, depth: count, length: columns });
 }
 
 // Rows of scores.

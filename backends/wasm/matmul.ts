@@ -10,7 +10,8 @@ import type { Call, Ref } from "./kernel.ts";
 import { FEWEST_COLUMNS, lowerVectorProduct, MOST_VECTORS } from "./matvec.ts";
 import type { OpCall } from "./op_call.ts";
 import { packingOf, type Strides } from "./packing.ts";
-import { callProduct, type Epilogue, fillsTiles } from "./product.ts";
+import { callPacking, packedBytes, paysAhead } from "./packing_ahead.ts";
+import { callProduct, depthBlockOf, type Epilogue, fillsTiles, type Product } from "./product.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";
 
 /** Attributes of the op. */
@@ -42,6 +43,8 @@ const THIN = 4;
 
 /** A whose columns are this many bytes apart is packed as well, if enough columns of B share the cost. */
 const FAR = 1024, MANY_COLUMNS = 64;
+/** Columns of B that pay for packing A where its rows are contiguous: a tile then reads four of its five rows at once. */
+const COLUMNS_FOR_ROWS = 384;
 /** B up to this many bytes is read in place as well: it stays in the first-level cache. */
 const SMALL_B = 16384;
 
@@ -126,10 +129,10 @@ function dotRegion({ name, outputs: [out] }: OpCall, { batch, rows, columns, dep
 
 /** Blocks and tiles. */
 function tiled(call: OpCall, shapes: Shapes, epilogue: Epilogue | null): Call[] {
-  const { batch, rows, columns, depth, b } = shapes;
+  const { batch, rows, columns, depth } = shapes;
   const { a, calls } = readableA(call, shapes);
   const aOrder = a.column === 1 ? "rows" : "columns";
-  const inPlace = b.column === 1 && (rows < FEW_ROWS || 4 * depth * columns <= SMALL_B);
+  const { b, calls: packingCalls } = readableB(call, shapes);
   const product = callProduct({
     name: call.name,
     threads: call.threads,
@@ -138,19 +141,48 @@ function tiled(call: OpCall, shapes: Shapes, epilogue: Epilogue | null): Call[] 
     depth,
     batch,
     aBatch: a.batch.map((stride) => 4 * stride),
-    bBatch: b.batch.map((stride) => 4 * stride),
+    bBatch: shapes.b.batch.map((stride) => 4 * stride),
     a: a.ref,
     aOrder,
     aStride: 4 * (aOrder === "rows" ? a.row : a.column),
-    packA: aOrder === "columns" && 4 * a.column >= FAR && columns >= MANY_COLUMNS,
-    b: b.ref,
-    packing: inPlace ? null : packingOf(b),
-    bStride: 4 * b.row,
-    packingArgs: inPlace ? {} : { bColumn: 4 * b.column },
+    packA: aOrder === "columns" ? 4 * a.column >= FAR && columns >= MANY_COLUMNS : columns >= COLUMNS_FOR_ROWS,
+    ...b,
     c: call.outputs[0].ref,
     epilogue: epilogue ?? (fillsTiles(columns) ? null : storeOnly(call, size(batch) * rows, columns)),
   });
-  return [...calls, product];
+  return [...calls, ...packingCalls, product];
+}
+
+/** B as the tiles can read it: in place, or packed by the product, or ahead of it. */
+function readableB(
+  call: OpCall,
+  { b, batch, rows, columns, depth }: Shapes,
+): { b: Pick<Product, "b" | "bStride" | "packing" | "packingArgs">; calls: Call[] } {
+  const inPlace = b.column === 1 && (rows < FEW_ROWS || 4 * depth * columns <= SMALL_B);
+  const bStride = 4 * b.row;
+  if (inPlace) return { b: { b: b.ref, bStride, packing: null, packingArgs: {} }, calls: [] };
+  const packing = packingOf(b), packingArgs = { bColumn: 4 * b.column };
+  if (batch.length > 0 || !paysAhead(rows, columns, depth)) {
+    return { b: { b: b.ref, bStride, packing, packingArgs }, calls: [] };
+  }
+  const panels = call.temporary(packedBytes(depth, columns));
+  const from = {
+    name: call.name,
+    depth,
+    columns,
+    depthBlock: depthBlockOf(depth),
+    b: b.ref,
+    bStride,
+    packing,
+    packingArgs,
+  };
+  const packed: Pick<Product, "b" | "bStride" | "packing" | "packingArgs"> = {
+    b: panels,
+    bStride: packedBytes(1, columns),
+    packing: "ahead",
+    packingArgs: {},
+  };
+  return { b: packed, calls: [callPacking(from, panels)] };
 }
 
 /** A as the tiles can read it: copied where neither its rows nor its columns are contiguous. */

@@ -26,15 +26,15 @@ export function packingOf(b: Strides): Packing {
 
 type Args = Readonly<Record<string, Local<"i32">>>;
 
-/** What lies side by side already, on its way to panels. */
-export interface Rows {
-  /** Address of the first row, and bytes from row to row. */
+/** A matrix on its way to panels. */
+export interface Lines {
+  /** Address of the first row (or column), and bytes from one to the next. */
   readonly from: Expr<"i32">;
   readonly stride: Expr<"i32">;
-  /** How many rows there are, one for each k, and how many elements of each row are wanted. */
+  /** How many k there are, and how many elements for each of them. */
   readonly depth: Local<"i32">;
   readonly length: Local<"i32">;
-  /** Elements of a row from panel to panel, 8 at most. */
+  /** How many of the elements a panel takes, 8 at most. */
   readonly width: number;
   /** Where the panels go: for each of them, for each k, 8 floats. */
   readonly to: Expr<"i32">;
@@ -44,7 +44,7 @@ export interface Rows {
 const STREAMS = 4;
 
 /** Copies a few rows at a time, from the first panel to the last; what is read past the last element is never used. */
-export function copyRows(f: Func, { from, stride, depth, length, width, to }: Rows): void {
+export function copyRows(f: Func, { from, stride, depth, length, width, to }: Lines): void {
   const PANEL = 4 * TILE_COLUMNS;
   const panelBytes = f.let(i32.mul(depth, PANEL));
   const first = f.let(from), target = f.let(to), left = f.let(depth);
@@ -67,45 +67,76 @@ export function copyRows(f: Func, { from, stride, depth, length, width, to }: Ro
   f.while(left, () => copy(1));
 }
 
-/** Rows as they lie. */
-export function packRows(f: Func, { b, bStride }: Args, { depthBegin, depth, columnBegin, columns, to }: Piece): void {
-  const from = i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.shl(columnBegin, 2));
-  copyRows(f, { from, stride: bStride, depth, length: columns, width: TILE_COLUMNS, to });
-}
-
-/** Addresses of a panel's eight columns at the first k; past the last column the last one again. */
-function panelColumns(f: Func, { b, bStride, bColumn }: Args, piece: Piece, j: Local<"i32">): Local<"i32">[] {
-  const first = f.let(i32.add(b, i32.mul(piece.depthBegin, bStride)));
-  const last = f.let(i32.sub(piece.columns, 1));
-  return Array.from({ length: TILE_COLUMNS }, (_, i) => {
-    const column = i32.add(piece.columnBegin, i32.min_u(f.let(i32.add(j, i)), last));
-    return f.let(i32.add(first, i32.mul(column, bColumn)));
-  });
-}
-
-/** Four k of four columns at a time, transposed in registers. What is past the last k is overwritten or never used. */
-export function packColumns(f: Func, args: Args, piece: Piece): void {
-  const target = f.let(piece.to);
-  f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
-    const columns = panelColumns(f, args, piece, j);
+/**
+ * Copies columns, whose k are side by side: four k of four columns at a time, transposed in registers. What is past the
+ * last k is overwritten or never used.
+ */
+export function copyColumns(f: Func, { from, stride, depth, length, width, to }: Lines): void {
+  const first = f.let(from), target = f.let(to);
+  f.for({ to: length, step: width }, (begin) => {
+    const columns = panelColumns(f, first, stride, begin, length, width);
     const address = f.let(target);
-    f.for({ to: piece.depth, step: 4 }, () => {
-      for (const half of [0, 1]) {
-        const four = columns.slice(4 * half, 4 * half + 4).map((column) => f.let(v128.load(column)));
-        transpose(f, four).forEach((row, k) => f.do(v128.store(address, row, 4 * TILE_COLUMNS * k + 16 * half)));
+    f.for({ to: depth, step: 4 }, () => {
+      for (let column = 0; column < width; column += 4) {
+        const four = columns.slice(column, column + 4).map((pointer) => f.let(v128.load(pointer)));
+        const at = (k: number) => 4 * (TILE_COLUMNS * k + column);
+        if (four.length === 4) transpose(f, four).forEach((row, k) => f.do(v128.store(address, row, at(k))));
+        else storeLanes(f, address, four, at);
       }
-      for (const column of columns) f.increase(column, 16);
+      for (const pointer of columns) f.increase(pointer, 16);
       f.increase(address, 16 * TILE_COLUMNS);
     });
-    f.increase(target, i32.mul(piece.depth, 4 * TILE_COLUMNS));
+    f.increase(target, i32.mul(depth, 4 * TILE_COLUMNS));
   });
+}
+
+/** Fewer than four columns, one element at a time. */
+function storeLanes(
+  f: Func,
+  address: Local<"i32">,
+  columns: readonly Local<"v128">[],
+  at: (k: number) => number,
+): void {
+  columns.forEach((column, i) => {
+    for (let k = 0; k < 4; k++) f.do(v128.store32_lane(address, column, k, at(k) + 4 * i));
+  });
+}
+
+/** Addresses of a panel's columns at the first k; past the last column the last one again. */
+function panelColumns(
+  f: Func,
+  first: Local<"i32">,
+  stride: Expr<"i32">,
+  begin: Local<"i32">,
+  length: Local<"i32">,
+  width: number,
+): Local<"i32">[] {
+  const last = f.let(i32.sub(length, 1));
+  return Array.from({ length: width }, (_, i) => {
+    return f.let(i32.add(first, i32.mul(i32.min_u(f.let(i32.add(begin, i)), last), stride)));
+  });
+}
+
+/** Address of a piece's first element, where columns are `columnBytes` apart. */
+function firstOf({ b, bStride }: Args, { depthBegin, columnBegin }: Piece, columnBytes: Expr<"i32">): Expr<"i32"> {
+  return i32.add(i32.add(b, i32.mul(depthBegin, bStride)), i32.mul(columnBegin, columnBytes));
+}
+
+function packRows(f: Func, args: Args, piece: Piece): void {
+  const { depth, columns: length, to } = piece, from = firstOf(args, piece, i32.const(4));
+  copyRows(f, { from, stride: args.bStride, depth, length, width: TILE_COLUMNS, to });
+}
+
+function packColumns(f: Func, args: Args, piece: Piece): void {
+  const { depth, columns: length, to } = piece, from = firstOf(args, piece, args.bColumn);
+  copyColumns(f, { from, stride: args.bColumn, depth, length, width: TILE_COLUMNS, to });
 }
 
 /** One element at a time. */
-export function packStrided(f: Func, args: Args, piece: Piece): void {
-  const target = f.let(piece.to);
-  f.for({ to: piece.columns, step: TILE_COLUMNS }, (j) => {
-    const columns = panelColumns(f, args, piece, j);
+function packStrided(f: Func, args: Args, piece: Piece): void {
+  const first = f.let(firstOf(args, piece, args.bColumn)), target = f.let(piece.to);
+  f.for({ to: piece.columns, step: TILE_COLUMNS }, (begin) => {
+    const columns = panelColumns(f, first, args.bColumn, begin, piece.columns, TILE_COLUMNS);
     f.for({ to: piece.depth }, () => {
       columns.forEach((column, i) => {
         f.do(i32.store(target, i32.load(column), 4 * i));

@@ -4,7 +4,7 @@
  * ```text
  *  one work item = one block of C (up to 240 rows by 512 columns)
  *    for slices of the inner axis, up to 384 long
- *      pack the block's columns of B into panels of 8, in this thread's scratch memory
+ *      pack the block's columns of B into panels of 8, in this thread's scratch memory (unless they are packed ahead)
  *      for each panel (it stays in the first-level cache)
  *        for each tile of 5 rows: C += A · panel
  *    epilogue: fused scalar ops on the finished block, while it is in the cache
@@ -62,11 +62,11 @@ export interface Product {
   readonly aOrder: AOrder;
   /** Bytes from row to row (or, by columns, from k to k). */
   readonly aStride: number;
-  /** Whether to copy each block of A, which lies by columns, to where its tiles are contiguous. */
+  /** Whether to copy each block of A to where its tiles are contiguous, by columns. */
   readonly packA?: boolean;
   readonly b: Ref;
-  /** The packing, or null to read B in place with its rows `bStride` bytes apart. */
-  readonly packing: Packing | null;
+  /** Null to read B in place with its rows `bStride` bytes apart; "ahead" if B is panels already (`packing_ahead.ts`). */
+  readonly packing: Packing | "ahead" | null;
   readonly bStride: number;
   readonly packingArgs: Readonly<Record<string, Arg>>;
   /** Contiguous: batch, rows, columns. */
@@ -81,6 +81,8 @@ export interface Epilogue {
   readonly outputs: readonly Ref[];
 }
 
+/** Most columns of a block where neither B nor C is in scratch memory. */
+const MOST_COLUMNS_AHEAD = 2048;
 /** Blocks for each thread that are enough to share. */
 const ITEMS_EACH = 4;
 /** Work of one item, in floating point operations, that is not split further. */
@@ -95,17 +97,23 @@ interface Blocks {
 }
 
 /** Block sizes: as large as the caches like, then smaller until there are enough items to share. */
-function blocksOf({ threads, rows, columns, depth, batch, repeat }: Product): Blocks {
+function blocksOf({ packing, epilogue, threads, rows, columns, depth, batch, repeat }: Product): Blocks {
   const operations = 2 * depth * (repeat?.count ?? 1);
   const batches = batch.reduce((n, size) => n * size, 1);
-  let r = even(rows, MOST_ROWS, TILE_ROWS), c = even(columns, MOST_COLUMNS, TILE_COLUMNS);
+  const mostColumns = packing === "ahead" && !epilogue ? MOST_COLUMNS_AHEAD : MOST_COLUMNS;
+  let r = even(rows, MOST_ROWS, TILE_ROWS), c = even(columns, mostColumns, TILE_COLUMNS);
   const items = () => batches * Math.ceil(rows / r) * Math.ceil(columns / c);
   const enough = () => items() >= ITEMS_EACH * threads || r * c * operations <= 2 * SMALLEST_ITEM;
   while (!enough() && (r > TILE_ROWS || c > TILE_COLUMNS)) {
     if (c >= r) c = roundUp(c / 2, TILE_COLUMNS);
     else r = roundUp(r / 2, TILE_ROWS);
   }
-  return { rows: r, columns: c, depth: even(depth, MOST_DEPTH, 4) };
+  return { rows: r, columns: c, depth: depthBlockOf(depth) };
+}
+
+/** Length of the slices of the inner axis. */
+export function depthBlockOf(depth: number): number {
+  return even(depth, MOST_DEPTH, 4);
 }
 
 /** The call that computes a product. */
@@ -154,7 +162,7 @@ function productKernel(product: Product, names: readonly string[]): Kernel {
   const key = [
     "product",
     `A ${aOrder}${product.packA ? " packed" : ""}`,
-    `B ${packing?.key ?? "in place"}`,
+    `B ${packing === null ? "in place" : packing === "ahead" ? packing : packing.key}`,
     `batch ${batch.length}`,
     repeat ? "repeat" : "",
     epilogue ? keyOf(epilogue.shape) : "",

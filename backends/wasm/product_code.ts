@@ -9,7 +9,7 @@
  */
 import type { Func, Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
-import { copyRows } from "./packing.ts";
+import { copyColumns, copyRows } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
 import { type BOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
@@ -110,14 +110,16 @@ export class ProductWriter {
     const { f, args, product } = this;
     const { columnBegin, columns, rowBytes } = block;
     const { packing } = product;
-    packing?.write(f, moved, { depthBegin, depth, columnBegin, columns, to: this.#panels });
+    const ahead = packing === "ahead", inPlace = packing === null;
+    if (!ahead && !inPlace) packing.write(f, moved, { depthBegin, depth, columnBegin, columns, to: this.#panels });
     const { first: a, stride: aStride, step: aStep } = this.#sliceOfA(moved, block, depthBegin, depth);
-    const inPlace = i32.add(i32.add(moved.b, i32.mul(depthBegin, args.bStride)), i32.shl(columnBegin, 2));
-    const b = f.let(packing ? this.#panels : inPlace);
-    const bStep = f.let(packing ? i32.shl(depth, 5) : i32.const(4 * TILE_COLUMNS));
+    const across = i32.shl(ahead ? i32.mul(columnBegin, depth) : columnBegin, 2);
+    const inB = i32.add(i32.add(moved.b, i32.mul(depthBegin, args.bStride)), across);
+    const b = f.let(ahead || inPlace ? inB : this.#panels);
+    const bStep = f.let(inPlace ? i32.const(4 * TILE_COLUMNS) : i32.shl(depth, 5));
     const c = f.let(block.c);
     f.for({ to: columns, step: TILE_COLUMNS }, () => {
-      callPanel(f, product.aOrder, this.#bOrder, {
+      callPanel(f, product.packA ? "columns" : product.aOrder, this.#bOrder, {
         a,
         aStride,
         aStep,
@@ -142,7 +144,9 @@ export class ProductWriter {
     if (product.packA) {
       const step = f.let(i32.mul(depth, TILE_BYTES));
       // for each 5 rows, for each k, 8 floats, of which 5 count
-      copyRows(f, { from: first, stride: args.aStride, depth, length: block.rows, width: TILE_ROWS, to: this.#tiles });
+      const lines = { from: first, stride: args.aStride, depth, length: block.rows, width: TILE_ROWS, to: this.#tiles };
+      if (byRows) copyColumns(f, lines);
+      else copyRows(f, lines);
       return { first: f.let(this.#tiles), stride: i32.const(TILE_BYTES), step };
     }
     const step = f.let(byRows ? i32.mul(args.aStride, TILE_ROWS) : i32.const(4 * TILE_ROWS));

@@ -113,10 +113,7 @@ function writeTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: number, call: 
   const a = f.let(call.a), b = f.let(call.b), depth = f.let(call.depth);
   const sums = Array.from({ length: rows }, () => Array.from({ length: VECTORS }, () => f.local("v128")));
   const pointers = aOrder === "columns" ? [] : rowPointers(f, a, aStride, rows);
-  f.if(accumulate as Local<"i32">, () =>
-    eachRow(f, c, cStride, sums, (address, row) => {
-      row.forEach((sum, j) => f.set(sum, v128.load(address, 16 * j)));
-    }), () => sums.flat().forEach((sum) => f.set(sum, f32x4.const(0))));
+  for (const sum of sums.flat()) f.set(sum, f32x4.const(0));
   const step = (count: number) => {
     for (let k = 0; k < count; k++) {
       const offset = bOrder === "packed" ? k * TILE_COLUMNS * 4 : 0;
@@ -139,9 +136,14 @@ function writeTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: number, call: 
   };
   f.while(i32.ge_u(depth, UNROLL), () => step(UNROLL));
   f.while(depth, () => step(1));
-  eachRow(f, c, cStride, sums, (address, row) => {
-    row.forEach((sum, j) => f.do(v128.store(address, sum, 16 * j)));
-  });
+  // added at the end: at the beginning, the first products would wait for C
+  f.if(accumulate, () =>
+    eachRow(f, c, cStride, sums, (address, row) => {
+      row.forEach((sum, j) => f.do(v128.store(address, f32x4.add(sum, v128.load(address, 16 * j)), 16 * j)));
+    }), () =>
+    eachRow(f, c, cStride, sums, (address, row) => {
+      row.forEach((sum, j) => f.do(v128.store(address, sum, 16 * j)));
+    }));
 }
 
 /** One lane of a vector in all lanes. */
