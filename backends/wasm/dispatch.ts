@@ -32,8 +32,13 @@ export const TURN = -2;
 export const TURN_BLOCK = { left: 0, length: 4, first: 8, count: 12, moves: 16 } as const;
 
 /** Addresses of the words that threads share, each in a cache line of its own. */
-const WORK = 64, DONE = 128, SLEEPERS = 192;
+const DONE = 128, SLEEPERS = 192;
+export const WORK = 64;
+/** Two words about a thread that failed: see `WorkerStart`. */
+export const FAILURE = 320;
 const BIAS = 0x80000000;
+/** `WORK` when nothing is running. */
+export const NOTHING = BigInt(BIAS);
 /** Looks at `WORK` before a thread goes to sleep: some tens of microseconds. */
 const SPINS = 20_000;
 
@@ -92,7 +97,7 @@ function addAdvance(module: Assembler, turn: Func): Func {
     f.return();
   };
   f.loop(() => {
-    f.if(i32.eq(word(record, "kernel"), END), () => open(i64.const(BigInt(BIAS))));
+    f.if(i32.eq(word(record, "kernel"), END), () => open(i64.const(NOTHING)));
     f.if(i32.gt_u(word(record, "chunks"), 1), () => {
       const high = i64.shl(i64.extend_i32_u(record), i64.const(32n));
       open(i64.or(high, i64.extend_i32_u(i32.add(word(record, "chunks"), i32.const(BIAS)))));
@@ -171,6 +176,7 @@ function addParticipate(module: Assembler, advance: Func): Func {
 /** Words that must be set before the first run. */
 export function resetDispatcher(words: Int32Array): void {
   words.set([BIAS | 0, 0], WORK / 4);
+  words.set([0, 0], FAILURE / 4);
 }
 
 /** The dispatcher's module. Without threads it only has `serial`. */

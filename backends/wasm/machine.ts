@@ -4,7 +4,8 @@
  * @module
  */
 import { Assembler, type Features } from "./assembler.ts";
-import { dispatcherModule, resetDispatcher } from "./dispatch.ts";
+import { DeviceLostError } from "../../core/errors.ts";
+import { dispatcherModule, FAILURE, NOTHING, resetDispatcher, WORK } from "./dispatch.ts";
 import type { Kernel } from "./kernel.ts";
 import { Heap } from "./memory.ts";
 import { maySleep, MODULE_ENTRY, startWorker } from "./threads.ts";
@@ -43,6 +44,8 @@ export class Machine {
   /** Milliseconds of work done alone, until the workers are started. */
   #alone = 0;
   #started = false;
+  /** Why a thread failed, if one did. */
+  #lost: string | null = null;
   readonly #maySleep: number;
 
   /** `threads` counts this one. */
@@ -109,11 +112,31 @@ export class Machine {
   /** Runs the records from `record` on; `shared` says that some of them have several chunks. */
   run(record: number, shared: boolean): void {
     if (!shared || this.threads === 1) return this.dispatcher.serial(record);
-    if (this.#started) return this.dispatcher.run(record, this.#maySleep);
+    if (this.#started) return this.#runShared(record);
     const start = performance.now();
     this.dispatcher.serial(record);
     this.#alone += performance.now() - start;
     if (this.#alone > PATIENCE) this.#start();
+  }
+
+  #runShared(record: number): void {
+    this.#requireThreads();
+    try {
+      this.dispatcher.run(record, this.#maySleep);
+    } catch (error) {
+      this.#lost = `${error}`; // the others are still at work on what this thread began
+      throw error;
+    }
+    this.#requireThreads();
+  }
+
+  /** Throws if a thread has failed: then what it worked on is not done, and the others may still be writing. */
+  #requireThreads(): void {
+    const { words, bytes } = this.heap;
+    const at = Atomics.load(words, FAILURE / 4) >>> 0;
+    if (at !== 0) this.#lost ??= new TextDecoder().decode(bytes.slice(at, at + words[FAILURE / 4 + 1]));
+    if (this.#lost === null) return;
+    throw new DeviceLostError(`Cannot run a program on wasm: one of its ${this.threads} threads failed, ${this.#lost}`);
   }
 
   /** Starts the workers; until they are up, this thread does what there is to do. */
@@ -125,6 +148,9 @@ export class Machine {
         dispatcher: this.#dispatcherModule,
         scratch: this.heap.alloc(SCRATCH_BYTES) | 0,
         modules: this.#firstModule,
+        work: WORK,
+        nothing: NOTHING,
+        failure: FAILURE,
       });
     }
   }

@@ -16,6 +16,11 @@ export interface WorkerStart {
   readonly scratch: number;
   /** Address of the first entry of the list of modules; see {@linkcode MODULE_ENTRY}. */
   readonly modules: number;
+  /** Address of the dispatcher's word of work, and what it says when nothing is running. */
+  readonly work: number;
+  readonly nothing: bigint;
+  /** Address of two words that stay 0: where the message of a thread that failed lies, and its length in bytes. */
+  readonly failure: number;
 }
 
 /** Byte offsets of an entry of the list of modules. Word `next` is 0 until there is another entry. */
@@ -27,7 +32,7 @@ export const MODULE_ENTRY = { next: 0, bytes: 4, length: 8, kernels: 12, size: 1
  * An entry of the list of modules is `[next, bytes, length, kernels]`; exports "0", "1", ... become the next entries of
  * the table, in the same order in every thread.
  */
-function workerMain({ memory, dispatcher, scratch, modules }: WorkerStart): void {
+function workerMain({ memory, dispatcher, scratch, modules, work, nothing, failure }: WorkerStart): void {
   const table = new WebAssembly.Table({ element: "anyfunc", initial: 0 });
   let entry = modules;
   const install = () => {
@@ -45,9 +50,22 @@ function workerMain({ memory, dispatcher, scratch, modules }: WorkerStart): void
     }
   };
   const env = { memory, table, install, scratch: new WebAssembly.Global({ value: "i32" }, scratch) };
-  const { work } = new WebAssembly.Instance(dispatcher, { env }).exports as { work(): void };
-  install();
-  work();
+  // nobody can finish what this thread began: say so, and end the program for the thread that waits
+  const fail = (error: unknown) => {
+    const bytes = new TextEncoder().encode(`${error}`.slice(0, 1000)), words = new Int32Array(memory.buffer);
+    new Uint8Array(memory.buffer).set(bytes, scratch);
+    words[failure / 4 + 1] = bytes.length;
+    Atomics.store(words, failure / 4, scratch);
+    Atomics.store(new BigInt64Array(memory.buffer), work / 8, nothing);
+    Atomics.notify(words, work / 4 + 1);
+  };
+  try {
+    const { exports } = new WebAssembly.Instance(dispatcher, { env });
+    install();
+    (exports as { work(): void }).work();
+  } catch (error) {
+    fail(error);
+  }
 }
 
 /** The part of `node:worker_threads` (Deno, Node, Bun) that is used here. */
