@@ -146,6 +146,20 @@ Deno.test("everything comes back as it was", async () => {
   assertEquals(await (await loadCheckpoint<tn.Tensor>(file.path)).item(), 3);
 });
 
+Deno.test("keys come in the order of the state that is expected", async () => {
+  await using file = await temporary();
+  await saveCheckpoint(file.path, { "1": "first", b: { d: tn.tensor([1]), c: [2] }, a: 3 });
+  const like = { a: 0, b: { c: [0], d: tn.tensor([0]) }, "1": "" };
+  const read = await loadCheckpoint(file.path, { like });
+  assertEquals(tn.tree.names(read), tn.tree.names(like));
+  assertEquals([read.a, read.b.c, await read.b.d.array(), read["1"]], [3, [2], [1], "first"]);
+  await assertRejects(
+    () => loadCheckpoint(file.path, { like: { ...like, b: { ...like.b, empty: [] } } }),
+    tn.FormatError,
+    "the nesting is",
+  );
+});
+
 Deno.test("a file that does not fit is named, with the place", async () => {
   await using file = await temporary();
   const { path } = file, state = { params: [tn.ones([2, 3])], epoch: 1 };

@@ -102,7 +102,10 @@ function fromNesting(nesting: Nesting): Structure {
 
 /** What is expected of a file, and where its tensors go. */
 export interface LoadOptions<S> {
-  /** A state that the file must match: the same nesting, tensors of the same shapes and dtypes at the same places. */
+  /**
+   * A state that the file must match: the same nesting, tensors of the same shapes and dtypes at the same places. Keys
+   * come in the order that they have here, whatever it is in the file.
+   */
   readonly like?: S;
   /** Name of the backend the tensors go to; the one in use by default. */
   readonly backend?: string;
@@ -119,8 +122,7 @@ export async function loadCheckpoint<S>(path: string | URL, options: LoadOptions
     const { tensors, metadata } = decodeSafetensors(await Deno.readFile(path), { backend: options.backend });
     try {
       const state = decode(tensors, metadata);
-      if (options.like !== undefined) requireLike(state, options.like);
-      return state as S;
+      return options.like === undefined ? state as S : arrangeLike(state, options.like);
     } catch (error) {
       Object.values(tensors).forEach((tensor) => tensor.dispose());
       throw error;
@@ -145,8 +147,8 @@ function decode(tensors: Readonly<Record<string, Tensor>>, metadata: Readonly<Re
   return unflatten(fromNesting(structure), decoded);
 }
 
-/** Throws where a state differs from the one that is expected. */
-function requireLike(state: unknown, like: unknown): void {
+/** A state with its keys in the order of the one that is expected; throws where they differ. */
+function arrangeLike<S>(state: unknown, like: S): S {
   const [found, structure] = flatten(state), [expected, own] = flatten(like);
   const there = places(state, found), here = places(like, expected);
   for (const [place, what] of here) {
@@ -156,9 +158,26 @@ function requireLike(state: unknown, like: unknown): void {
   for (const [place, what] of there) {
     if (!here.has(place)) throw new FormatError(`"${place}", ${what}, was not expected`);
   }
-  if (describe(structure) !== describe(own)) {
-    throw new FormatError(`the nesting is ${describe(structure)} in the file, ${describe(own)} was expected`);
-  }
+  const [inFile, wanted] = [structure, own].map((nesting) => describe(sorted(nesting)));
+  if (inFile !== wanted) throw new FormatError(`the nesting is ${inFile} in the file, ${wanted} was expected`);
+  return arrange(state, own) as S;
+}
+
+/** A tree with the keys of its objects in the order of a structure that is its own but for that. */
+function arrange(tree: unknown, structure: Structure): unknown {
+  if (structure.kind === "array") return structure.items.map((item, i) => arrange((tree as unknown[])[i], item));
+  if (structure.kind !== "object") return tree;
+  const node = tree as Readonly<Record<string, unknown>>;
+  return Object.fromEntries(structure.keys.map((key, i) => [key, arrange(node[key], structure.items[i])]));
+}
+
+/** A structure with the keys of its objects in order. */
+function sorted(structure: Structure): Structure {
+  if (structure.kind === "array") return { ...structure, items: structure.items.map(sorted) };
+  if (structure.kind !== "object") return structure;
+  const entries = structure.keys.map((key, i) => [key, sorted(structure.items[i])] as const);
+  entries.sort(([a], [b]) => a < b ? -1 : 1);
+  return { ...structure, keys: entries.map(([key]) => key), items: entries.map(([, item]) => item) };
 }
 
 /** What each leaf is, by its dotted name. */
