@@ -22,6 +22,10 @@ interface Work {
 /** Enough of everything that there is something to share. */
 const works: Record<string, Work> = {
   matmul: { inputs: [f32([131, 257]), f32([257, 66])], run: (a, b) => tn.gelu(tn.matmul(a, b)) },
+  "a large matmul": {
+    inputs: [f32([483, 396]), f32([396, 389]), f32([389])],
+    run: (a, b, bias) => tn.gelu(tn.add(tn.matmul(a, b), bias)),
+  },
   "batched matmul": { inputs: [f32([7, 33, 65]), f32([7, 65, 34])], run: (a, b) => tn.matmul(a, b) },
   "one row times a matrix": { inputs: [f32([1, 401]), f32([401, 807])], run: (a, b) => tn.add(tn.matmul(a, b), 1) },
   "few rows times a wide matrix": { inputs: [f32([3, 33]), f32([33, 4203])], run: (a, b) => tn.matmul(a, b) },
