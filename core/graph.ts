@@ -36,6 +36,18 @@ export interface Graph {
   readonly nodes: readonly Node[];
 }
 
+/** The nodes that some output needs, in order. */
+export function prune(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
+  const needed = new Set(outputs);
+  const kept: Node[] = [];
+  for (const node of [...nodes].reverse()) {
+    if (!node.outputs.some((value) => needed.has(value))) continue;
+    for (const input of node.inputs) needed.add(input);
+    kept.push(node);
+  }
+  return kept.reverse();
+}
+
 /** Records the ops of one function while it is traced. */
 export class Trace {
   readonly nodes: Node[] = [];

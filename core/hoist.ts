@@ -8,9 +8,9 @@
  *
  * @module
  */
-import { type Graph, type Node, Value } from "./graph.ts";
+import { type Graph, type Node, prune, Value } from "./graph.ts";
 import type { Op } from "./op.ts";
-import { type ScanAttrs, ScanBody } from "./scan_body.ts";
+import { Body, type ScanAttrs } from "./body.ts";
 
 /** A carry that is a sum and nothing else. */
 interface Sum {
@@ -117,14 +117,14 @@ function gather({ add, terms }: Sum, first: Value, output: Value, stacks: Stacks
   return made;
 }
 
-/** A scan with a body of primitives, as a scan and the sums that need not be inside it; null if there are none. */
-export function hoistSums(scan: Node, body: Graph): Node[] | null {
-  const { constants, carries, length, ...rest } = scan.attrs as ScanAttrs;
+/** A scan with a body of primitives, and the sums that need not be inside it. */
+export function hoistSums(scan: Node): Node[] {
+  const { body: { graph: body }, constants, carries, length, ...rest } = scan.attrs as ScanAttrs;
   const xs = scan.inputs.length - constants - carries;
   const uses = new Uses(body), fixed = body.inputs.slice(carries + xs);
   const candidates = length === 0 ? [] : scan.outputs.slice(0, carries);
   const sums = candidates.flatMap((_, carry) => sumOf(body, uses, carry, fixed) ?? []);
-  if (sums.length === 0) return null;
+  if (sums.length === 0) return [scan];
   const known = [
     ...scan.inputs.slice(constants + carries).map((value, i) => [body.inputs[carries + i], value] as const),
     ...scan.outputs.slice(carries).map((value, i) => [body.outputs[carries + i], value] as const),
@@ -132,14 +132,11 @@ export function hoistSums(scan: Node, body: Graph): Node[] | null {
   const stacks = new Stacks(known, length);
   const after = sums.flatMap((sum) => gather(sum, scan.inputs[constants + sum.carry], scan.outputs[sum.carry], stacks));
   const stays = (place: number) => !sums.some(({ carry }) => carry === place);
-  const graph = {
-    inputs: body.inputs.filter((_, i) => stays(i)),
-    outputs: [...body.outputs.filter((_, i) => stays(i)), ...stacks.inside],
-    nodes: body.nodes,
-  };
+  const outputs = [...body.outputs.filter((_, i) => stays(i)), ...stacks.inside];
+  const graph = { inputs: body.inputs.filter((_, i) => stays(i)), outputs, nodes: prune(body.nodes, outputs) };
   const loop: Node = {
     op: scan.op,
-    attrs: { ...rest, body: new ScanBody(graph), constants, carries: carries - sums.length, length } as ScanAttrs,
+    attrs: { ...rest, body: new Body(graph), constants, carries: carries - sums.length, length } as ScanAttrs,
     inputs: scan.inputs.filter((_, i) => stays(i - constants)),
     outputs: [...scan.outputs.filter((_, i) => stays(i)), ...stacks.outside],
   };

@@ -3,20 +3,20 @@
  * nodes are rewritten (`rewrite.ts`), and what nothing needs is removed.
  *
  * ```text
- *  softmax(x)                        reduceMax(x) sub exp sum div
- *  softmaxGrad(x, dy)      ──>       (the same forward nodes once) mul sum sub mul
+ *  softmax(x)              ──>       reduceMax sub exp sum div mul
+ *  softmaxVjp(x, y, dy)    ──>       mul sum sub mul
  * ```
  *
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { type Graph, type Node, Trace, Value, withTrace } from "./graph.ts";
+import { type Graph, type Node, prune, Trace, Value, withTrace } from "./graph.ts";
 import { MissingKernelError } from "./errors.ts";
 import { hoistSums } from "./hoist.ts";
 import type { DType } from "./dtype.ts";
 import { type AnyOp, asArray, type Op } from "./op.ts";
 import { merge } from "./rewrite.ts";
-import type { ScanAttrs } from "./scan_body.ts";
+import { Body, type ScanAttrs } from "./body.ts";
 import type { Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
 import type { Tensor } from "./tensor.ts";
@@ -46,8 +46,7 @@ class Expansion {
   visit(node: Node): void {
     const inputs = node.inputs.map((value) => this.resolve(value));
     if (node.op.name === "scan" && lowers(this.backend, node.op)) {
-      const body = simplify((node.attrs as ScanAttrs).body.graph, this.backend).graph;
-      this.nodes.push(...hoistSums({ ...node, inputs }, body) ?? [{ ...node, inputs }]);
+      this.loop({ ...node, inputs });
     } else if (lowers(this.backend, node.op)) {
       this.nodes.push({ ...node, inputs });
     } else if (node.op.body) {
@@ -59,6 +58,22 @@ class Expansion {
     }
   }
 
+  /** A loop, its body simplified; what the body closed over joins its constants. */
+  private loop(node: Node): void {
+    const { constants, ...attrs } = node.attrs as ScanAttrs;
+    const { graph, captured } = simplify(attrs.body.graph, this.backend);
+    const inputs = node.inputs.toSpliced(constants, 0, ...captured.map((tensor) => this.capture(tensor)));
+    const scan: ScanAttrs = { ...attrs, body: new Body(graph), constants: constants + captured.length };
+    this.nodes.push(...hoistSums({ ...node, inputs, attrs: scan }));
+  }
+
+  /** The value of a tensor that a body closed over. */
+  private capture(tensor: Tensor, value: Value = new Value(tensor, "captured tensor")): Value {
+    const known = this.captured.get(tensor);
+    if (!known) this.captured.set(tensor, value);
+    return known ?? value;
+  }
+
   private inline(node: Node, inputs: readonly Value[]): void {
     const trace = new Trace(this.backend);
     const tensors = inputs.map((value) => trace.own(value));
@@ -67,9 +82,8 @@ class Expansion {
       () => withoutTapes(() => asArray<Tensor>(node.op.body!(tensors, node.attrs)).map((y) => trace.valueOf(y))),
     );
     for (const [tensor, value] of trace.captured) {
-      const known = this.captured.get(tensor);
-      if (known) this.#instead.set(value, known);
-      else this.captured.set(tensor, value);
+      const known = this.capture(tensor, value);
+      if (known !== value) this.#instead.set(value, known);
     }
     for (const inner of trace.nodes) this.visit(inner);
     node.outputs.forEach((output, i) => this.#instead.set(output, this.resolve(outputs[i])));
@@ -115,18 +129,6 @@ function widenF16(nodes: readonly Node[], backend: Backend): Node[] {
     });
     return [...before, { ...node, inputs, outputs }, ...after];
   });
-}
-
-/** Keeps the nodes that some output needs. */
-function prune(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
-  const needed = new Set(outputs);
-  const kept: Node[] = [];
-  for (const node of [...nodes].reverse()) {
-    if (!node.outputs.some((value) => needed.has(value))) continue;
-    for (const input of node.inputs) needed.add(input);
-    kept.push(node);
-  }
-  return kept.reverse();
 }
 
 /** Runs the passes of this file. */

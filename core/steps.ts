@@ -12,9 +12,8 @@ import { Value } from "./graph.ts";
 import { contiguous, isContiguous } from "./layout.ts";
 import type { Operand, OpStep, RegionStep, Step } from "./program.ts";
 import { buildAssembly, buildEpilogue, buildRegion, type BuiltRegion } from "./region.ts";
-import type { ScanAttrs } from "./scan_body.ts";
+import type { ScanAttrs } from "./body.ts";
 import { size } from "./shape.ts";
-import { simplify } from "./simplify.ts";
 
 /** A step that names values instead of buffers. */
 export interface Draft {
@@ -200,10 +199,9 @@ function scanDrafts(group: Group, backend: Backend): Draft[] {
   const { node, operands } = group.whole!;
   const { body, constants, carries, length, reverse } = node.attrs as ScanAttrs;
   const roots = operands.map(({ root }) => root as Value);
-  const { graph } = simplify(body.graph, backend);
-  const { drafts, outputs } = draftGraph(graph, backend);
+  const { drafts, outputs } = draftGraph(body.graph, backend);
   const xs = roots.length - constants - carries;
-  const inside = graph.inputs;
+  const inside = body.graph.inputs;
   const ends = node.outputs.slice(0, carries), ys = node.outputs.slice(carries);
   const inputs = new Set(inside);
   // a result that is an input, or two results at once, gets a copy of its own

@@ -293,3 +293,24 @@ testOn("wasm", "an eager scan written again is not compiled again, and its body 
   assertEquals(programs, compiled);
   assertEquals(traces, traced + 1);
 });
+
+testOnEach("a tensor in a static argument belongs to the signature by its identity", async (backend) => {
+  await tn.use(backend);
+  const scaled = tn.compile((x: Tensor, { by }: { by: Tensor }) => tn.mul(x, by), { static: [1] });
+  const x = tn.tensor(3), two = tn.tensor(2), three = tn.tensor(3);
+  assertEquals(await scaled(x, { by: two }).item(), 6);
+  assertEquals(await scaled(x, { by: three }).item(), 9);
+  assertEquals(await scaled(x, { by: two }).item(), 6);
+});
+
+Deno.test("donate and static name arguments that are there", async () => {
+  await tn.use("cpu");
+  const one = (x: Tensor) => tn.neg(x);
+  for (const name of ["donate", "static"]) {
+    assertThrows(
+      () => tn.compile(one, { [name]: [3] })(tn.tensor(1)),
+      tn.ArgumentError,
+      `Cannot call a compiled function: ${name} names argument 3, there are 1`,
+    );
+  }
+});

@@ -149,6 +149,80 @@ Deno.test("customVjp replaces the gradient, also under another gradient", async 
   assertEquals(await second(x).array(), [20, 20]);
 });
 
+/** Rounds; its gradient is that of the identity. */
+const straightThrough = tn.customVjp((x: Tensor) => tn.round(x), {
+  forward: (x) => [tn.round(x), null],
+  backward: (_, dy) => [dy],
+});
+
+testOnEach("customVjp keeps its rule inside scan, vmap and compile", async (backend) => {
+  await tn.use(backend);
+  const x = tn.tensor([0.4, 0.6]);
+  const loop = (x: Tensor) =>
+    tn.scan((c: Tensor, y: Tensor) => [tn.add(c, straightThrough(y)), c] as const, tn.tensor(0), x)[0];
+  const all = (x: Tensor) => tn.sum(tn.vmap(straightThrough)(x));
+  for (const f of [loop, all]) {
+    for (const slope of [tn.grad(f), tn.compile(tn.grad(f)), tn.grad(tn.compile(f))]) {
+      assertEquals(await slope(x).array(), [1, 1]);
+    }
+  }
+});
+
+testOnEach("customVjp closes over what its loop has computed", async (backend) => {
+  await tn.use(backend);
+  const step = (sum: Tensor, y: Tensor) => {
+    const k = tn.mul(y, 3);
+    // residuals of any nesting, a gradient ten times too large for one argument and none for the other
+    const scaled = tn.customVjp((z: Tensor, { w }: { w: Tensor }) => tn.mul(tn.mul(z, k), w), {
+      forward: (z, { w }) => [tn.mul(tn.mul(z, k), w), { tenfold: tn.mul(k, 10), note: "residual" }],
+      backward: ({ tenfold }, dy) => [tn.mul(dy, tenfold), null],
+    });
+    return [tn.add(sum, scaled(y, { w: sum })), sum] as const;
+  };
+  const loop = (x: Tensor) => tn.scan(step, tn.tensor(1), x)[0];
+  const x = tn.tensor([1, 2]);
+  assertEquals(await loop(x).item(), 1 + 3 + 12 * 4);
+  for (const slope of [tn.grad(loop), tn.compile(tn.grad(loop))]) assertEquals(await slope(x).array(), [30, 60]);
+});
+
+testOnEach("a composite's body may close over tensors, in a loop and for every example", async (backend) => {
+  await tn.use(backend);
+  const scaleOp: tn.Op<1, null> = {
+    name: "scaleForTest",
+    infer: ([x]) => x,
+    body: ([x]) => tn.mul(x, tn.tensor([5, 7])),
+  };
+  const scale = (x: Tensor) => tn.bind(scaleOp, [x], null);
+  const loop = (x: Tensor) => tn.scan((c: Tensor, y: Tensor) => [tn.add(c, scale(y)), c] as const, tn.zeros([2]), x)[0];
+  const x = tn.tensor([[1, 2], [3, 4], [5, 6]]);
+  for (const f of [loop, tn.compile(loop)]) assertEquals(await f(x).array(), [45, 84]);
+  const slope = tn.grad((x: Tensor) => tn.sum(loop(x)));
+  for (const f of [slope, tn.compile(slope)]) assertEquals(await f(x).array(), [[5, 7], [5, 7], [5, 7]]);
+  assertEquals(await tn.vmap(scale)(x).array(), [[5, 14], [15, 28], [25, 42]]);
+});
+
+Deno.test("customVjp wants one gradient for each tensor, of its shape", async () => {
+  await tn.use("cpu");
+  const withGradient = (gradient: (dy: Tensor) => unknown) => (x: Tensor) => {
+    const f = tn.customVjp(({ a, b }: { a: Tensor; b: Tensor }) => tn.mul(a, b), {
+      forward: ({ a, b }) => [tn.mul(a, b), null],
+      backward: (_, dy) => [gradient(dy)],
+    });
+    return tn.sum(f({ a: x, b: x }));
+  };
+  const x = tn.ones([2]);
+  assertThrows(
+    () => tn.grad(withGradient((dy) => ({ a: dy })))(x),
+    tn.ArgumentError,
+    "Cannot use 1 gradients for argument 0 of a customVjp: it holds 2 tensors",
+  );
+  assertThrows(
+    () => tn.grad(withGradient((dy) => ({ a: dy, b: tn.sum(dy) })))(x),
+    tn.ShapeError,
+    "Cannot use a gradient [] for argument 0 of a customVjp: it is [2]",
+  );
+});
+
 Deno.test("customVjp with trees, several arguments and null", async () => {
   await tn.use("cpu");
   const scaled = tn.customVjp((p: { w: Tensor }, x: Tensor) => tn.mul(p.w, x), {

@@ -1,11 +1,12 @@
-/** What happens when one of the WebAssembly backend's threads fails. @module */
+/** Threads of the WebAssembly backend that cannot be, or fail. @module */
 import { assert, assertThrows } from "@std/assert";
 import { END, RECORD } from "../backends/wasm/dispatch.ts";
 import { detectFeatures } from "../backends/wasm/features.ts";
 import { i32 } from "../backends/wasm/instructions.ts";
 import { kernel } from "../backends/wasm/kernel.ts";
 import { Machine } from "../backends/wasm/machine.ts";
-import { DeviceLostError } from "../mod.ts";
+import { createWasm } from "../backends/wasm/mod.ts";
+import { ArgumentError, DeviceLostError } from "../mod.ts";
 import { testOn } from "./devices.ts";
 
 /** Writes down the address of this thread's scratch memory. */
@@ -38,5 +39,16 @@ testOn("wasm", "wasm: a thread that fails ends in an error, not in a wait", () =
   };
   assertThrows(lost, DeviceLostError, "Cannot run a program on wasm: one of its 2 threads failed, RuntimeError");
   assertThrows(() => machine.run(record, true), DeviceLostError);
+  return Promise.resolve();
+});
+
+testOn("wasm", "wasm: a number of threads that makes no sense is refused", () => {
+  for (const threads of [0, -1, 1.5, NaN, 65]) {
+    assertThrows(
+      () => createWasm({ threads }),
+      ArgumentError,
+      `Cannot use wasm with ${threads} threads: it must be a whole number from 1 to 64`,
+    );
+  }
   return Promise.resolve();
 });

@@ -20,8 +20,9 @@ import { broadcastTo, expandDims, reshape, slice, transpose } from "../ops/shape
 import type { Backend } from "../core/backend.ts";
 import { type Graph, traceGraph, type Value } from "../core/graph.ts";
 import { type AnyOp, asArray, bind, bindAll } from "../core/op.ts";
+import { type CustomAttrs, customVjp } from "./custom_vjp.ts";
 import { scan } from "./scan.ts";
-import type { ScanAttrs } from "../core/scan_body.ts";
+import type { Body, ScanAttrs } from "../core/body.ts";
 import { withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
 
@@ -181,6 +182,30 @@ const scanRule: Rule = ({ inputs, attrs, n }) => {
   return [...end, ...ys.map((y) => moveAxis(y, 1, 0))];
 };
 
+/** A gradient rule for one example is one for many. */
+const customVjpRule: Rule = ({ inputs, attrs, n }) => {
+  const { arity, value, forward, backward, given } = attrs as CustomAttrs;
+  const own = inputs.slice(0, arity).map((input) => spread(input, n)), captured = inputs.slice(arity);
+  const run = (begin: number, { graph }: Body, tensors: readonly Tensor[]) => {
+    const count = graph.inputs.length - tensors.length;
+    const all = tensors.map((tensor) => ({ tensor, batched: true }));
+    return replay(graph, [...all, ...captured.slice(begin, begin + count)], n);
+  };
+  const ofForward = value.graph.inputs.length - arity;
+  const ofBackward = ofForward + forward.graph.inputs.length - arity;
+  const outputs = value.graph.outputs.length;
+  return customVjp((...xs: Tensor[]) => run(0, value, xs), {
+    forward(...xs) {
+      const results = run(ofForward, forward, xs);
+      return [results.slice(0, outputs), results.slice(outputs)];
+    },
+    backward(residuals, cotangents) {
+      const parts = run(ofBackward, backward, [...residuals, ...cotangents]);
+      return own.map((_, i) => given.includes(i) ? parts[given.indexOf(i)] : null);
+    },
+  })(...own);
+};
+
 const RULES: Readonly<Record<string, Rule>> = {
   identity: unchanged,
   barrier: unchanged,
@@ -219,6 +244,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   sumPool: mergedBatch,
   sumPoolGrad: mergedBatch,
   scan: scanRule,
+  customVjp: customVjpRule,
 };
 
 function ruleOf({ name, fusion }: AnyOp): Rule | undefined {
@@ -231,8 +257,10 @@ function ruleOf({ name, fusion }: AnyOp): Rule | undefined {
 const bodyRule: Rule = ({ op, inputs, attrs, n }) => {
   const specs = inputs.map(({ tensor: { shape, dtype }, batched }) => ({ shape: shape.slice(batched ? 1 : 0), dtype }));
   const { backend } = inputs[0].tensor;
-  const { graph } = withoutTapes(() => traceGraph(backend, specs, (xs) => asArray<Tensor>(op.body!(xs, attrs))));
-  return replay(graph, inputs, n);
+  const { graph, captured } = withoutTapes(() =>
+    traceGraph(backend, specs, (xs) => asArray<Tensor>(op.body!(xs, attrs)))
+  );
+  return replay(graph, [...inputs, ...captured.map((tensor) => ({ tensor, batched: false }))], n);
 };
 
 const oneByOne: Rule = ({ op, inputs, attrs, n }) => {

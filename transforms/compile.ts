@@ -60,9 +60,13 @@ interface Call {
   readonly donated: ReadonlySet<number>;
 }
 
-/** The parts of a signature that are not tensors: numbers and strings by value, anything else by identity. */
+/** A leaf as a part of a signature: tensors by their specs, numbers and strings by value, anything else by identity. */
 function leafKey(leaf: unknown): string {
-  if (leaf instanceof Tensor) return `${leaf.dtype}${show(leaf.shape)}`;
+  return leaf instanceof Tensor ? `${leaf.dtype}${show(leaf.shape)}` : staticKey(leaf);
+}
+
+/** The same in an argument that belongs to the signature as it is: a tensor too by its identity. */
+function staticKey(leaf: unknown): string {
   if ((typeof leaf === "object" && leaf !== null) || typeof leaf === "function") return `#${identityOf(leaf)}`;
   return `${typeof leaf} ${keyOf(leaf)}`;
 }
@@ -74,13 +78,20 @@ function homeOf(tensors: readonly Tensor[]): Backend {
 
 function takeApart(args: readonly unknown[], options: CompileOptions): Call {
   const fixed = options.static ?? [];
+  for (const name of ["donate", "static"] as const) {
+    const absent = options[name]?.find((place) => !(place in args));
+    if (absent === undefined) continue;
+    throw new ArgumentError(
+      `Cannot call a compiled function: ${name} names argument ${absent}, there are ${args.length}`,
+    );
+  }
   const parts = args.map((arg, i) => fixed.includes(i) ? null : tensorsOf(arg));
   const tensors: Tensor[] = [];
   const donated = new Set<number>();
   const signature = args.map((arg, i) => {
     const part = parts[i];
     const [leaves, structure] = tree.flatten(arg);
-    const described = `${tree.describe(structure)}(${leaves.map(leafKey)})`;
+    const described = `${tree.describe(structure)}(${leaves.map(part ? leafKey : staticKey)})`;
     if (!part) return `static ${described}`;
     if (options.donate?.includes(i)) part[0].forEach((_, k) => donated.add(tensors.length + k));
     tensors.push(...part[0]);

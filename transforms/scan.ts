@@ -15,7 +15,7 @@ import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, type Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
 import { bind, bindAll, type Op, type VjpCall } from "../core/op.ts";
-import { type ScanAttrs, ScanBody } from "../core/scan_body.ts";
+import { Body, type ScanAttrs } from "../core/body.ts";
 import { sameShape, show, size, type Spec } from "../core/shape.ts";
 import { isTracked, withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -36,8 +36,8 @@ const knownOp: Op<2, null> = {
   vjp: ({ grad }) => [grad, null],
 };
 
-/** Applies a traced body to tensors; what is `known` already is not needed, except to differentiate. */
-function applyBody({ graph, kept }: ScanBody, inputs: readonly Tensor[], known: readonly Tensor[] = []): Tensor[] {
+/** Applies a traced function to tensors; what is `known` already is not needed, except to differentiate. */
+export function applyBody({ graph, kept }: Body, inputs: readonly Tensor[], known: readonly Tensor[] = []): Tensor[] {
   const values = new Map<Value, Tensor>(graph.inputs.map((value, i) => [value, inputs[i]]));
   const knownAs = new Map<Value, Tensor>(known.map((tensor, i) => [kept[i], tensor]));
   for (const { op, attrs, inputs, outputs } of graph.nodes) {
@@ -202,7 +202,7 @@ export function scan<C, X, Y>(
   const kept = save ? worthKeeping(graph, first.length + items.length) : [];
   const saved = save ? [...graph.inputs.slice(0, first.length), ...kept] : [];
   const outputs = bindAll(scanOp, [...captured, ...first, ...items], {
-    body: new ScanBody({ ...graph, outputs: [...graph.outputs, ...saved] }, kept),
+    body: new Body({ ...graph, outputs: [...graph.outputs, ...saved] }, kept),
     constants: captured.length,
     carries: first.length,
     length,

@@ -25,8 +25,7 @@ export interface VmapOptions {
  * `f` applied to many examples at once: a vectorizing map, without a loop.
  *
  * `f` is traced on one example, then every op runs once for all of them. It composes with the other transforms:
- * `vmap(grad(f))` gives gradients example by example. Inside, a `customVjp` keeps its rule only for gradients that are
- * taken inside as well.
+ * `vmap(grad(f))` gives gradients example by example.
  *
  * @param f A function of trees that sees one example; it cannot read values.
  * @param options Which axes count examples, in the arguments and in the result.

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Backend, Executable } from "../../core/backend.ts";
-import { BackendError } from "../../core/errors.ts";
+import { ArgumentError, BackendError } from "../../core/errors.ts";
 import { detectFeatures } from "./features.ts";
 import { lowerings } from "./lowering.ts";
 import { Machine } from "./machine.ts";
@@ -17,26 +17,36 @@ import { WasmProgram } from "./program.ts";
 
 /** How the backend is set up. */
 export interface WasmOptions {
-  /** Threads to use, this one included; as many as the machine has (at most 16) if not given. */
+  /**
+   * Threads to use, this one included, up to 64; as many as the machine has (at most 16) if not given. Always 1 where
+   * memory cannot be shared.
+   */
   readonly threads?: number;
 }
 
-/** More threads than this seldom help, and their scratch memory adds up. */
-const MOST_THREADS = 16;
+/** More threads than the first seldom help, and their scratch memory adds up; more than the second are a mistake. */
+const DEFAULT_MOST_THREADS = 16, MOST_THREADS = 64;
 
 function defaultThreads(): number {
-  return Math.max(1, Math.min(MOST_THREADS, globalThis.navigator?.hardwareConcurrency ?? 1));
+  return Math.max(1, Math.min(DEFAULT_MOST_THREADS, globalThis.navigator?.hardwareConcurrency ?? 1));
 }
 
 /**
  * Makes the WebAssembly backend.
  *
  * @throws {BackendError} Where WebAssembly has no SIMD.
+ * @throws {ArgumentError} If the number of threads makes no sense.
  */
 export function createWasm(options: WasmOptions = {}): Backend<number | null> {
   const features = detectFeatures();
   if (!features) throw new BackendError("Cannot use wasm: this engine has no WebAssembly SIMD");
-  const threads = features.sharedMemory ? options.threads ?? defaultThreads() : 1;
+  const { threads: wanted = defaultThreads() } = options;
+  if (!Number.isInteger(wanted) || wanted < 1 || wanted > MOST_THREADS) {
+    throw new ArgumentError(
+      `Cannot use wasm with ${wanted} threads: it must be a whole number from 1 to ${MOST_THREADS}`,
+    );
+  }
+  const threads = features.sharedMemory ? wanted : 1;
   const machine = new Machine(features, threads);
   const { heap } = machine;
   const copy = (pointer: number | null, bytes: number): ArrayBuffer => {

@@ -1,17 +1,18 @@
 /**
- * The body of a loop as data.
+ * A function inside of an op, as data: the body of a loop, or a gradient rule.
  *
  * @module
  */
 import { identityOf, keyOf } from "./cache_key.ts";
 import type { Graph, Value } from "./graph.ts";
 
-/** The traced body; as part of a cache key it is its structure, so that the same loop traced again is known. */
-export class ScanBody {
+/** A traced function; as part of a cache key it is its structure, so that the same function traced again is known. */
+export class Body {
   readonly #key: string;
   /**
-   * Inputs: carry, slices of xs, constants. Outputs: carry, slices of ys; where the loop will be differentiated, the
-   * last of these are the carry it started from and `kept`, values that its gradient need not compute again.
+   * Of a loop: inputs are carry, slices of xs, constants; outputs are carry, slices of ys. Where it will be
+   * differentiated, the last of these are the carry it started from and `kept`, values that its gradient need not compute
+   * again.
    */
   constructor(readonly graph: Graph, readonly kept: readonly Value[] = []) {
     const numbers = new Map<Value, number>();
@@ -34,9 +35,9 @@ export class ScanBody {
   }
 }
 
-/** Attributes of the op: its inputs are constants, carry, xs; its outputs carry, ys. */
+/** Attributes of `scan`: its inputs are constants, carry, xs; its outputs carry, ys. */
 export interface ScanAttrs {
-  readonly body: ScanBody;
+  readonly body: Body;
   readonly constants: number;
   readonly carries: number;
   readonly length: number;
