@@ -64,7 +64,7 @@ export function summarize(contests: readonly Contest[]): Table {
     columns: ["", ...columns],
     rows,
     notes: [
-      `Medians; in brackets, how many times as long as Tenon (on WASM with ${THREADS} threads) it takes.`,
+      `Medians; in brackets, how many times as long it takes as Tenon on the same device (on WASM with ${THREADS} threads).`,
       ...(columns.includes("PyTorch") ? ["PyTorch: the best of its settings for threads."] : []),
       machine(),
       [...descriptions].sort().join("; "),

@@ -2,9 +2,9 @@
  * Fusion: primitives gathered into groups, each of which becomes one kernel.
  *
  * ```text
- *  x ─ reduceMax ─ sub ─ exp ─ sum ─ div      one group over [rows, n]: two reductions, one store
- *  matmul ─ add bias ─ gelu                   a group around a whole op: its epilogue
- *  transpose, slice, broadcast, iota, full    no group at all: strides of the loads that read them
+ *  x ─ reduceMax ─ sub ─ exp ─ sum ─ div ─ mul    one group over [rows, n]: two reductions, one store
+ *  matmul ─ add bias ─ gelu                       two groups: `steps.ts` folds the map into the op, as its epilogue
+ *  transpose, slice, broadcast, iota, full        no group at all: strides of the loads that read them
  * ```
  *
  * A group has a *domain*: a shape, and the axes it reduces. Its members are *full-level* (one value per place of the
@@ -18,6 +18,11 @@ import { copyOp, Group, isValue, levelOf, type Member, overDomain, readInPlace, 
 import { broadcastLayout, contiguous, isContiguous, type Layout, reshapeLayout } from "./layout.ts";
 import { sameShape, type Shape, size } from "./shape.ts";
 
+/** Most ops of a group: a longer chain becomes several kernels, each of which compiles in good time. */
+const MOST_MEMBERS = 256;
+/** Most values that a group reads from memory: more streams at once than this no longer save anything. */
+const MOST_LOADS = 12;
+
 /** Gathers a graph of primitives into groups, in an order in which they can run. */
 export class Fusion {
   readonly groups: Group[] = [];
@@ -28,10 +33,8 @@ export class Fusion {
 
   constructor(
     readonly graph: Graph,
+    /** Ops that read their inputs through any strides. */
     readonly strided: ReadonlySet<string>,
-    readonly maxMembers = 256,
-    /** Most values that a group reads from memory. */
-    readonly maxLoads = 12,
   ) {
     for (const node of graph.nodes) this.place(node);
   }
@@ -169,7 +172,7 @@ export class Fusion {
 
   /** Whether a member with this shape (reducing `axes`) may become part of `group`. */
   private fits(group: Group, member: Member, shape: Shape, axes: readonly number[]): boolean {
-    if (group.members.length >= this.maxMembers || this.loadsOf([group], [member]) > this.maxLoads) return false;
+    if (group.members.length >= MOST_MEMBERS || this.loadsOf([group], [member]) > MOST_LOADS) return false;
     if (axes.length > 0) {
       const grows = group.axes.length === 0 && size(group.shape) === size(shape) &&
         group.members.every((inside) => this.readable(inside, shape));
@@ -253,8 +256,8 @@ export class Fusion {
   private mergeInto(group: Group, other: Group): void {
     const alike = sameShape(group.shape, other.shape) &&
       (sameShape(group.axes, other.axes) || other.axes.length === 0 || group.axes.length === 0);
-    if (!alike || group.members.length + other.members.length > this.maxMembers) return;
-    if (this.loadsOf([group, other], []) > this.maxLoads || !this.share(group, other)) return;
+    if (!alike || group.members.length + other.members.length > MOST_MEMBERS) return;
+    if (this.loadsOf([group, other], []) > MOST_LOADS || !this.share(group, other)) return;
     if (group.reads.has(other) && !this.readsInPlace(group, other)) return;
     if (other.reads.has(group) && !this.readsInPlace(other, group)) return;
     for (const between of this.groups) {

@@ -1,14 +1,23 @@
 /**
- * A planned program together with its executable: tensors in, tensors out.
+ * The passes, one after the other, and what comes of them: a program together with its executable, tensors in, tensors
+ * out.
+ *
+ * ```text
+ *  Graph ─ simplify ─> primitives ─ draftGraph ─> drafts ─ planProgram ─> Program ─ backend.compile ─> Executable
+ *          simplify.ts              fuse.ts                plan.ts        program.ts
+ *          rewrite.ts, hoist.ts     region.ts, steps.ts
+ * ```
  *
  * @module
  */
 import type { Backend, Executable, KernelTime } from "./backend.ts";
+import { BackendError } from "./errors.ts";
 import type { Graph } from "./graph.ts";
 import { planProgram } from "./plan.ts";
 import type { Program } from "./program.ts";
 import { simplify } from "./simplify.ts";
 import { size, type Spec } from "./shape.ts";
+import { draftGraph } from "./steps.ts";
 import { allocate, type Storage, Tensor } from "./tensor.ts";
 
 /** What a graph became on one backend. */
@@ -20,7 +29,7 @@ export class Lowered {
   /** `captured` are the tensors behind the graph's last inputs; `donated` inputs may be overwritten. */
   constructor(readonly backend: Backend, graph: Graph, captured: readonly Tensor[], donated?: ReadonlySet<number>) {
     const simplified = simplify(graph, backend);
-    this.program = planProgram(simplified.graph, backend, donated);
+    this.program = planProgram(simplified.graph, draftGraph(simplified.graph, backend), donated);
     this.#captured = [...captured, ...simplified.captured];
     this.#executable = backend.compile!(this.program);
   }
@@ -36,7 +45,7 @@ export class Lowered {
 
   /** Runs the program and says how long each kernel took. */
   profile(args: readonly Tensor[], specs: readonly Spec[]): Promise<KernelTime[]> {
-    if (!this.#executable.profile) throw new TypeError(`Cannot profile on ${this.backend.name}: it keeps no times`);
+    if (!this.#executable.profile) throw new BackendError(`Cannot profile on ${this.backend.name}: it keeps no times`);
     const { inputs, outputs } = this.#prepare(args, specs);
     const times = this.#executable.profile(inputs.map(bufferOf), outputs.map(({ storage }) => bufferOf(storage)));
     for (const output of outputs) output.dispose();

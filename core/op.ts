@@ -97,7 +97,7 @@ export function asArray<T>(outputs: T | readonly T[]): readonly T[] {
   return Array.isArray(outputs) ? outputs : [outputs as T];
 }
 
-/** The backend that all inputs live on; `home` or the current one for ops without inputs. */
+/** The backend that all inputs live on; for ops without inputs the trace's, `home`, or the current one. */
 function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | undefined): Backend {
   if (inputs.length === 0) return activeTrace()?.backend ?? home ?? currentBackend();
   const [{ backend }] = inputs;

@@ -7,12 +7,11 @@
  *
  * @module
  */
-import type { Backend } from "./backend.ts";
 import { bytesPerElement } from "./dtype.ts";
 import type { Graph, Value } from "./graph.ts";
 import type { BufferPlan, Place, Program, Step } from "./program.ts";
 import { size } from "./shape.ts";
-import { copyDraft, type Draft, draftGraph, type LoopDraft } from "./steps.ts";
+import { copyDraft, type Draft, type DraftedGraph, type LoopDraft } from "./steps.ts";
 
 const ALIGN = 256;
 const align = (bytes: number) => Math.ceil(bytes / ALIGN) * ALIGN;
@@ -170,9 +169,12 @@ class Numbering {
   }
 }
 
-/** A program for a simplified graph. `donated` inputs may be overwritten. */
-export function planProgram(graph: Graph, backend: Backend, donated: ReadonlySet<number> = new Set()): Program {
-  const { drafts, outputs } = draftGraph(graph, backend);
+/** A program of the drafts of a graph. `donated` inputs may be overwritten. */
+export function planProgram(
+  graph: Graph,
+  { drafts, outputs }: DraftedGraph,
+  donated: ReadonlySet<number> = new Set(),
+): Program {
   const numbering = new Numbering();
   graph.inputs.forEach((value, index) => numbering.add(value, { kind: "input", index }));
   outputs.forEach((value, index) => numbering.add(value, { kind: "output", index }));

@@ -2,8 +2,7 @@
  * What a backend is asked to lower: a list of steps over planned buffers.
  *
  * ```text
- *  graph.ts            fuse.ts                 plan.ts
- *  nodes  ── simplify ──> regions and ops ──> Program { buffers, steps } ──> backend.compile
+ *  graph.ts ─ simplify.ts, rewrite.ts ─> primitives ─ fuse.ts ─> groups ─ region.ts, steps.ts ─> drafts ─ plan.ts ─> Program
  * ```
  *
  * A step is either a *region* (fused scalar ops with any number of reductions, as data) or an *op* that the backend

@@ -77,7 +77,7 @@ class Builder {
     this.stores.push({ value: this.#made.get(value)!, output: this.outputs.push(value) - 1, strides, offset: 0 });
   }
 
-  /** The region, its axes merged within `groups` of axes (outer axes first, then the reduced ones). */
+  /** The region, its axes merged within `parts` (outer axes first, then the reduced ones). */
   finish(name: string, parts: readonly (readonly number[])[]): BuiltRegion {
     const { shape } = this.domain;
     const strided = [...this.body.filter((instr) => "strides" in instr), ...this.stores];

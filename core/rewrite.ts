@@ -78,7 +78,7 @@ class PadSums {
   }
 
   /** The node as one assembly, if it adds pieces that are apart. */
-  rewrite(node: Node): Node {
+  assemble(node: Node): Node {
     const [a, b] = node.inputs.map((value) => this.#pieces.get(value));
     const [output] = node.outputs;
     if (node.op.name !== "add" || !a || !b || !sameShape(node.inputs[0].shape, node.inputs[1].shape)) return node;
@@ -94,8 +94,8 @@ class PadSums {
   }
 }
 
-/** Merges nodes with equal op, attributes and inputs, and drops neutral ones. */
-export function merge(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node[]; outputs: Value[] } {
+/** Folds constants, drops neutral nodes, makes assemblies of sums of pads, and merges equal nodes. */
+export function rewrite(nodes: readonly Node[], outputs: readonly Value[]): { nodes: Node[]; outputs: Value[] } {
   const instead = new Map<Value, Value>();
   const seen = new Map<string, Node>();
   const constants = new Map<Value, number>();
@@ -103,7 +103,7 @@ export function merge(nodes: readonly Node[], outputs: readonly Value[]): { node
   const resolve = (value: Value) => instead.get(value) ?? value;
   const kept: Node[] = [];
   for (const original of nodes) {
-    const node = pads.rewrite(fold({ ...original, inputs: original.inputs.map(resolve) }, constants));
+    const node = pads.assemble(fold({ ...original, inputs: original.inputs.map(resolve) }, constants));
     const same = neutral(node, constants);
     if (same) {
       instead.set(node.outputs[0], same);

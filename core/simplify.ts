@@ -15,7 +15,7 @@ import { MissingKernelError } from "./errors.ts";
 import { hoistSums } from "./hoist.ts";
 import type { DType } from "./dtype.ts";
 import { type AnyOp, asArray, type Op } from "./op.ts";
-import { merge } from "./rewrite.ts";
+import { rewrite } from "./rewrite.ts";
 import { Body, type ScanAttrs } from "./body.ts";
 import type { Spec } from "./shape.ts";
 import { withoutTapes } from "./tape.ts";
@@ -137,13 +137,13 @@ export function simplify(graph: Graph, backend: Backend): Simplified {
   for (const node of graph.nodes) expansion.visit(node);
   const outputs = graph.outputs.map((value) => expansion.resolve(value));
   const widened = widenF16(prune(expansion.nodes, outputs), backend);
-  const merged = merge(widened, outputs);
+  const rewritten = rewrite(widened, outputs);
   const captured = [...expansion.captured];
   return {
     graph: {
       inputs: [...graph.inputs, ...captured.map(([, value]) => value)],
-      outputs: merged.outputs,
-      nodes: prune(merged.nodes, merged.outputs),
+      outputs: rewritten.outputs,
+      nodes: prune(rewritten.nodes, rewritten.outputs),
     },
     captured: captured.map(([tensor]) => tensor),
   };

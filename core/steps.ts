@@ -140,7 +140,7 @@ export class Drafts {
     return this.fold(whole, reader) ? reader : null;
   }
 
-  /** Whole ops whose outputs a group reads, earliest first. */
+  /** Whole ops whose outputs a group reads; first the one that runs last, when all else that the group reads is there. */
   private wholesOf(group: Group): Group[] {
     const values = group.members.flatMap(({ operands }) => operands.map(({ root }) => root));
     const homes = values.flatMap((root) => root === "sequence" || "constant" in root ? [] : [this.fusion.homeOf(root)]);
@@ -176,8 +176,14 @@ export class Drafts {
   }
 }
 
-/** Drafts of a graph: its groups in order, outputs materialized. */
-export function draftGraph(graph: Graph, backend: Backend): { drafts: Draft[]; outputs: Value[] } {
+/** A graph's groups as drafts, in order, and its outputs, each with memory of its own. */
+export interface DraftedGraph {
+  readonly drafts: Draft[];
+  readonly outputs: readonly Value[];
+}
+
+/** Fuses a simplified graph and drafts the steps of its groups. */
+export function draftGraph(graph: Graph, backend: Backend): DraftedGraph {
   const fusion = new Fusion(graph, backend.strided ?? new Set());
   const outputs = graph.outputs.map((value) => fusion.materialize(value));
   return { drafts: new Drafts(fusion, outputs, backend).drafts, outputs };

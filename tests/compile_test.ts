@@ -265,6 +265,20 @@ testOn("wasm", "inspect: softmax is one kernel, forward and backward", async () 
   assert(tn.inspect(g).kernels.length <= 2, String(tn.inspect(g)));
 });
 
+testOn("wasm", "inspect: the flowchart tells arguments from tensors closed over", async () => {
+  await tn.use("wasm");
+  const weight = tn.ones([7, 3]);
+  const f = tn.compile((x: Tensor) => tn.relu(tn.matmul(x, weight)));
+  await f(tn.ones([5, 7])).data();
+  const { mermaid, program } = tn.inspect(f);
+  assertEquals(mermaid.split("\n").slice(1), [
+    '  k0["matmul max [5,3]"]',
+    "  in0([argument 0]) --> k0",
+    "  in1([captured 0]) --> k0",
+  ]);
+  assertEquals(program.steps.map(({ kind }) => kind), ["op"]);
+});
+
 testOn("wasm", "an eager scan written again is not compiled again, and its body is traced once", async () => {
   let programs = 0, traces = 0;
   const wasm = createWasm({ threads: 1 });

@@ -27,7 +27,10 @@ import * as tree from "../core/tree.ts";
 
 /** How to compile. */
 export interface CompileOptions {
-  /** Arguments whose memory the program may take over; they are disposed by the call. */
+  /**
+   * Arguments whose memory the program may take over; they are disposed by the call. Memory that another tensor shares is
+   * copied first.
+   */
   readonly donate?: readonly number[];
   /** Arguments that belong to the signature as they are: a new value means a new program. */
   readonly static?: readonly number[];
@@ -38,7 +41,7 @@ export interface CompileOptions {
 }
 
 /** A function for one signature: how to run it, and how to build its result from flat tensors. */
-interface Program {
+interface Specialization {
   readonly signature: string;
   readonly backend: Backend;
   readonly specs: readonly Spec[];
@@ -112,7 +115,7 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
 function interpret(
-  { graph, captured, backend }: Pick<Program, "graph" | "captured" | "backend">,
+  { graph, captured, backend }: Pick<Specialization, "graph" | "captured" | "backend">,
   inputs: readonly Tensor[],
   onNode?: (name: string, start: number) => void,
 ): Tensor[] {
@@ -134,9 +137,9 @@ function interpret(
   );
 }
 
-function build(f: (...args: unknown[]) => unknown, call: Call): Program {
+function build(f: (...args: unknown[]) => unknown, call: Call): Specialization {
   const backend = homeOf(call.tensors);
-  let rebuild: Program["rebuild"] = () => undefined;
+  let rebuild: Specialization["rebuild"] = () => undefined;
   const { graph, captured } = withoutTapes(() =>
     traceGraph(backend, call.tensors, (inputs) => {
       const result = f(...call.rebuild(inputs));
@@ -182,7 +185,7 @@ function protect(call: Call): { inputs: readonly Tensor[]; copies: readonly Tens
 interface Compiled {
   readonly f: (...args: unknown[]) => unknown;
   readonly options: CompileOptions;
-  readonly cache: Map<string, Program>;
+  readonly cache: Map<string, Specialization>;
 }
 
 const programs = new WeakMap<object, Compiled>();
@@ -196,10 +199,14 @@ const programs = new WeakMap<object, Compiled>();
  * what changes from call to call must be an argument.
  *
  * @param f Any function of trees; gradients and optimizer steps may be inside.
+ * @param options Which arguments are donated or static, and how many programs are kept.
+ * @returns A function of the same arguments and results.
  * @throws {TraceError} If `f` reads a value, or is async.
+ * @throws {ArgumentError} If `donate` or `static` names an argument that is not there, or what donates is differentiated.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("wasm", "cpu");
  * const step = tn.compile((w: tn.Tensor, x: tn.Tensor) => {
@@ -209,13 +216,13 @@ const programs = new WeakMap<object, Compiled>();
  *
  * let w = tn.tensor(1), loss = tn.tensor(0);
  * for (let i = 0; i < 20; i++) [loss, w] = step(w, tn.tensor([2, 2]));
- * console.log(await w.item()); // 3
+ * assertAlmostEquals(await w.item() as number, 3, 1e-5);
  * ```
  */
 // deno-lint-ignore no-explicit-any -- parameters without a type annotation stay usable
 export function compile<A extends any[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
   const plain = f as (...args: unknown[]) => unknown;
-  const cache = new Map<string, Program>();
+  const cache = new Map<string, Specialization>();
   const compiled = (...args: A): R => {
     if (activeTrace()) return f(...args);
     const call = takeApart(args, options);
@@ -243,9 +250,9 @@ export function compile<A extends any[], R>(f: (...args: A) => R, options: Compi
 function find(
   f: (...args: unknown[]) => unknown,
   call: Call,
-  cache: Map<string, Program>,
+  cache: Map<string, Specialization>,
   options: CompileOptions,
-): Program {
+): Specialization {
   let program = cache.get(call.signature);
   if (program) {
     cache.delete(call.signature);
@@ -273,7 +280,7 @@ function difference(before: string, now: string): string {
 }
 
 /** A call under a gradient tape: the program runs as it is, and its pullback is a program too. */
-function differentiable(f: (...args: unknown[]) => unknown, call: Call, program: Program): unknown {
+function differentiable(f: (...args: unknown[]) => unknown, call: Call, program: Specialization): unknown {
   if (call.donated.size > 0) {
     throw new ArgumentError("Cannot differentiate a compiled function that donates: its inputs are needed again");
   }
@@ -297,7 +304,9 @@ function differentiable(f: (...args: unknown[]) => unknown, call: Call, program:
  *
  * @internal
  */
-export function programsOf(compiled: object): readonly { signature: string; lowered: Lowered | null }[] {
+export function programsOf(
+  compiled: object,
+): readonly Pick<Specialization, "signature" | "graph" | "captured" | "lowered">[] {
   const known = programs.get(compiled);
   if (!known) throw new ArgumentError("Cannot inspect a function that compile() did not make");
   return [...known.cache.values()];

@@ -18,9 +18,9 @@ import type { Tensor } from "../core/tensor.ts";
 
 /** A gradient rule of one's own. */
 export interface CustomVjp<A extends unknown[], R, S> {
-  /** The value, and what the backward pass needs. */
+  /** The value, and what the backward pass needs: a tree of any tensors. */
   forward(...args: A): readonly [output: R, residuals: S];
-  /** One gradient tree per argument; `null` where there is none. */
+  /** One gradient tree per argument, each tensor of its argument's shape; `null` where there is none. */
   backward(residuals: S, cotangent: R): readonly unknown[];
 }
 
@@ -164,15 +164,20 @@ function traceCustom<A extends unknown[], R, S>(
 }
 
 /**
- * `f` without memory of what it computed: the backward pass runs it again (Chen et al. 2016, arXiv:1604.06174).
+ * `f` without memory of what it computed: the backward pass runs it again (Chen et al. 2016, arXiv:1604.06174). It keeps
+ * the arguments, and the tensors that `f` closes over.
  *
+ * @param f A function of any trees, the same every time it runs.
+ * @returns A function of the same values and gradients.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertAlmostEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const block = tn.checkpoint((x: tn.Tensor) => tn.tanh(tn.exp(x)));
- * console.log(await tn.grad((x: tn.Tensor) => tn.sum(block(x)))(tn.tensor([0.5])).array());
+ * const slope = tn.grad((x: tn.Tensor) => tn.sum(block(x)))(tn.tensor([0.5]));
+ * assertAlmostEquals((await slope.array() as number[])[0], Math.exp(0.5) / Math.cosh(Math.exp(0.5)) ** 2, 1e-6);
  * ```
  */
 export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...args: A) => R {

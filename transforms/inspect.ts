@@ -40,6 +40,8 @@ export interface Report {
   readonly flops: number;
   /** The kernels and what flows between them, as a Mermaid flowchart. */
   readonly mermaid: string;
+  /** What the backend was given: steps over buffers, fused ops as data. */
+  readonly program: Program;
   /** The report as a table. */
   toString(): string;
 }
@@ -108,7 +110,9 @@ function bytesOf(step: Run["step"], program: Program): number {
   return 2 * total(touched.filter((i) => i !== buffer && i !== output)); // what is read is what is written
 }
 
-function mermaidOf({ steps, inputs }: Program): string {
+/** Inputs from number `own` on are tensors that the function closed over. */
+function mermaidOf({ steps, inputs }: Program, own: number): string {
+  const labelOf = (input: number) => input < own ? `argument ${input}` : `captured ${input - own}`;
   const writer = new Map<number, string>();
   const lines = ["flowchart TD"];
   runsOf(steps).forEach(({ step, times }, i) => {
@@ -119,7 +123,7 @@ function mermaidOf({ steps, inputs }: Program): string {
     for (const buffer of new Set(reads)) {
       const from = writer.get(buffer);
       if (from) lines.push(`  ${from} --> k${i}`);
-      else if (buffer < inputs.length) lines.push(`  in${buffer}([argument ${buffer}]) --> k${i}`);
+      else if (buffer < inputs.length) lines.push(`  in${buffer}([${labelOf(buffer)}]) --> k${i}`);
     }
     for (const buffer of step.outputs) writer.set(buffer, `k${i}`);
   });
@@ -140,23 +144,28 @@ const short = (text: string) => text.length > 60 ? `${text.slice(0, 57)}...` : t
  * What a compiled function became, for the signature it was called with last.
  *
  * @param compiled A function made by `compile`, called at least once.
- * @throws {ArgumentError} If it was not called yet, or its backend runs graphs node by node.
+ * @returns The report; `String(report)` is a table.
+ * @throws {ArgumentError} If `compile` did not make it, it was not called yet, or its backend runs graphs node by node.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("wasm");
  * const f = tn.compile((x: tn.Tensor) => tn.softmax(x));
  * f(tn.ones([8, 16]));
- * console.log(`${tn.inspect(f)}`); // one kernel: reduceMax sub exp sum div
+ * const { kernels } = tn.inspect(f);
+ * assertEquals(kernels.map(({ name, shape }) => [name, shape]), [["reduceMax sub exp sum div mul", [8, 16]]]);
  * ```
  */
 // deno-lint-ignore no-explicit-any -- any compiled function will do
 export function inspect(compiled: (...args: any[]) => unknown): Report {
   const latest = programsOf(compiled).at(-1);
   if (!latest) throw new ArgumentError("Cannot inspect a compiled function before its first call");
-  if (!latest.lowered) throw new ArgumentError("Cannot inspect this program: its backend runs graphs node by node");
-  const { program } = latest.lowered;
+  if (latest.lowered === null) {
+    throw new ArgumentError("Cannot inspect this program: its backend runs graphs node by node");
+  }
+  const { lowered: { program }, graph, captured } = latest;
   const kernels = runsOf(program.steps).map(({ step, times }) => ({
     name: step.name,
     times,
@@ -178,7 +187,13 @@ export function inspect(compiled: (...args: any[]) => unknown): Report {
         mega(bytes),
         mega(flops),
       ]),
-      [`${kernels.length} kernels, arena ${mega(program.arenaBytes)} MB`, "", "", mega(bytes), mega(flops)],
+      [
+        `${kernels.length} kernel${kernels.length === 1 ? "" : "s"}, arena ${mega(program.arenaBytes)} MB`,
+        "",
+        "",
+        mega(bytes),
+        mega(flops),
+      ],
     ]);
   const report = {
     signature: latest.signature,
@@ -187,7 +202,8 @@ export function inspect(compiled: (...args: any[]) => unknown): Report {
     argumentBytes,
     bytes,
     flops,
-    mermaid: mermaidOf(program),
+    mermaid: mermaidOf(program, graph.inputs.length - captured.length),
+    program,
   };
   return Object.defineProperty(report, "toString", { value: text });
 }
@@ -207,13 +223,20 @@ export interface Profile {
 /**
  * Runs a compiled function once and says how long each kernel took. Donated arguments stay alive.
  *
+ * @param compiled A function made by `compile`; it need not have been called before.
+ * @param args What to call it with.
+ * @returns Times in milliseconds; `String(profile)` is a table, `trace` opens in Perfetto.
+ * @throws {ArgumentError} If `compile` did not make it.
+ * @throws {BackendError} If the backend keeps no times.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("wasm");
  * const f = tn.compile((x: tn.Tensor) => tn.matmul(tn.softmax(x), x));
- * console.log(`${await tn.profile(f, tn.ones([64, 64]))}`);
+ * const profile = await tn.profile(f, tn.ones([64, 64]));
+ * assertEquals(profile.times.map(({ name }) => name), ["reduceMax sub exp sum div mul", "matmul"]);
  * ```
  */
 export async function profile<A extends unknown[]>(compiled: (...args: A) => unknown, ...args: A): Promise<Profile> {

@@ -164,13 +164,15 @@ function lengthOf(xs: readonly Tensor[], { length }: ScanOptions): number {
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const [total, partial] = tn.scan((sum: tn.Tensor, x: tn.Tensor) => {
  *   const next = tn.add(sum, x);
  *   return [next, next] as const;
  * }, tn.tensor(0), tn.tensor([1, 2, 3]));
- * console.log(await total.item(), await partial.array()); // 6 [1, 3, 6]
+ * assertEquals(await total.item(), 6);
+ * assertEquals(await partial.array(), [1, 3, 6]);
  * ```
  */
 export function scan<C, X, Y>(
