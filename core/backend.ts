@@ -171,7 +171,7 @@ export async function use(...names: string[]): Promise<Choice> {
   throw new BackendError(`Cannot use any of [${names.join(", ")}]: ${reasons || "no name was given"}`);
 }
 
-/** Names of the registered backends that work here. */
+/** Names of the registered backends that work here. It starts each of them to find out. */
 export async function available(): Promise<string[]> {
   const names = [...factories.keys()];
   const works = await Promise.all(names.map((name) => start(name).then(() => true, () => false)));

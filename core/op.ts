@@ -161,7 +161,26 @@ export function bindAll<N extends number, A, M extends number>(
   return outputs;
 }
 
-/** Applies an op: infer, run (or record), and let the tapes know. */
+/**
+ * Applies an op: infer, run (or record), and let the tapes know. With it an op of your own stands level with ours.
+ *
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await tn.use("cpu");
+ * // a composite: its body says what it is, fusion makes one kernel of it, and its gradient is that of the body
+ * const swishOp: tn.Op<1, { readonly beta: number }> = {
+ *   name: "swish",
+ *   infer: ([x]) => x,
+ *   body: ([x], { beta }) => tn.mul(x, tn.sigmoid(tn.mul(x, beta))),
+ * };
+ * const swish = (x: tn.Tensor, beta = 1) => tn.bind(swishOp, [x], { beta });
+ * assertEquals(await swish(tn.tensor([0])).array(), [0]);
+ * assertEquals(await tn.grad((x: tn.Tensor) => tn.sum(swish(x)))(tn.tensor([0])).array(), [0.5]);
+ * ```
+ */
 export function bind<N extends number, A>(op: Op<N, A>, inputs: Tuple<N, Tensor>, attrs: A, home?: Backend): Tensor {
   return bindAll(op, inputs, attrs, home)[0];
 }

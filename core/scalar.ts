@@ -66,6 +66,16 @@ export type ScalarOp = typeof UNARY[number] | typeof BINARY[number] | "where";
 /** Ways to combine many values into one; `sum` of an empty set is 0, `prod` 1, `all` true, `any` false. */
 export type ReduceOp = "sum" | "prod" | "max" | "min" | "any" | "all";
 
+/** The scalar op that combines two values of a reduction. */
+export const COMBINE: Readonly<Record<ReduceOp, ScalarOp>> = {
+  sum: "add",
+  prod: "mul",
+  max: "max",
+  min: "min",
+  any: "or",
+  all: "and",
+};
+
 /** The value that a reduction starts from. */
 export function identityOf(op: ReduceOp, dtype: DType): number {
   switch (op) {

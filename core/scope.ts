@@ -37,7 +37,23 @@ let options: Required<DebugOptions> = { leaks: false, checkNumerics: false };
 const survivors = new Set<Survivor>();
 const pending: Promise<void>[] = [];
 
-/** Turns debugging aids on or off; what is not named goes off. */
+/**
+ * Turns debugging aids on or off; what is not named goes off. With `checkNumerics`, compiled functions run op by op, so
+ * that the culprit has a name.
+ *
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await tn.use("cpu");
+ * tn.debug({ leaks: true });
+ * const kept = tn.ones([2]);
+ * console.log(tn.memory().survivors); // the line above, with its tensors and bytes
+ * tn.debug();
+ * assertEquals(kept.shape, [2]);
+ * ```
+ */
 export function debug({ leaks = false, checkNumerics = false }: DebugOptions = {}): void {
   options = { leaks, checkNumerics };
   if (!leaks) survivors.clear();
@@ -102,7 +118,23 @@ export function died(size: number, survivor: Survivor | null): void {
   if (survivor) survivors.delete(survivor);
 }
 
-/** Live tensors and bytes, and the peak so far. */
+/**
+ * Live tensors and bytes, and the peak so far.
+ *
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await tn.use("cpu");
+ * const before = tn.memory().tensors;
+ * {
+ *   using x = tn.ones([3]);
+ *   assertEquals([x.size, tn.memory().tensors], [3, before + 1]);
+ * }
+ * assertEquals(tn.memory().tensors, before);
+ * ```
+ */
 export function memory(): Memory {
   const sites = new Map<string, { site: string; tensors: number; bytes: number }>();
   for (const { site, bytes } of survivors) {
@@ -112,7 +144,7 @@ export function memory(): Memory {
   return { tensors, bytes, peakBytes: peak, survivors: [...sites.values()].sort((a, b) => b.bytes - a.bytes) };
 }
 
-/** Starts a new peak at what is alive now. */
+/** Starts a new peak of `memory().peakBytes` at what is alive now. */
 export function resetPeak(): void {
   peak = bytes;
 }
@@ -124,7 +156,20 @@ export function adopt(item: Disposable): void {
   open?.add(item);
 }
 
-/** Runs `f`; what it made and did not return is freed, what it returned goes to the scope around. */
+/**
+ * Runs `f`; what it made and did not return is freed, what it returned goes to the scope around.
+ *
+ * @param f Returns any tree; not async.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await tn.use("cpu");
+ * const length = tn.scope(() => tn.sqrt(tn.sum(tn.square(tn.tensor([3, 4]))))); // the square and the sum are freed
+ * assertEquals(await length.item(), 5);
+ * ```
+ */
 export function scope<T>(f: () => T): T {
   const outer = open;
   const mine: Set<Disposable> = open = new Set();

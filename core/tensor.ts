@@ -6,7 +6,7 @@
 import type { Backend } from "./backend.ts";
 import { backendByName } from "./backend.ts";
 import { bytesPerElement, type DType, toUserArray, type TypedArray } from "./dtype.ts";
-import { DisposedError, TraceError } from "./errors.ts";
+import { BackendError, DisposedError, ShapeError, TraceError } from "./errors.ts";
 import { activeTrace, type Value } from "./graph.ts";
 import { adopt, born, died, settleNumerics, type Survivor, userSite } from "./scope.ts";
 import { type Shape, show, size, type Spec } from "./shape.ts";
@@ -122,12 +122,16 @@ export class Tensor implements Spec, Disposable {
     }
   }
 
-  /** The elements at once, on a backend that can (`cpu`, `wasm`). */
+  /**
+   * The elements at once, on a backend that can (`cpu`, `wasm`).
+   *
+   * @throws {BackendError} Where the device answers later.
+   */
   dataSync(): TypedArray {
     const { storage, dtype, size } = this;
     const { backend } = storage;
     if (!backend.readSync) {
-      throw new TypeError(
+      throw new BackendError(
         `Cannot read synchronously from ${backend.name}: the device answers later, use \`await t.data()\``,
       );
     }
@@ -135,10 +139,14 @@ export class Tensor implements Spec, Disposable {
     return toUserArray(bytes === 0 ? new ArrayBuffer(0) : backend.readSync(storage.buffer, bytes), dtype, size);
   }
 
-  /** The only element, as a number. */
+  /**
+   * The only element, as a number.
+   *
+   * @throws {ShapeError} If there is not exactly one.
+   */
   item(): Promise<number> {
     if (this.size !== 1) {
-      throw new TypeError(`Cannot take the item of a tensor of shape ${show(this.shape)}: it holds ${this.size}`);
+      throw new ShapeError(`Cannot take the item of a tensor of shape ${show(this.shape)}: it holds ${this.size}`);
     }
     return this.data().then(([value]) => value);
   }

@@ -66,14 +66,21 @@ function requireShape(action: string, given: Tensor, wanted: Tensor): void {
 /**
  * Jacobian-vector product (forward mode), by transposing the reverse mode twice.
  *
+ * @param f A function of trees of float tensors.
+ * @param primals Its arguments.
+ * @param tangents A direction for each of their tensors, of the same shape.
  * @returns `f(...primals)` and its directional derivative along `tangents`.
+ * @throws {ArgumentError} If there is not one tangent for each tensor.
+ * @throws {ShapeError} If a tangent has not its tensor's shape.
+ * @throws {DTypeError} If a tensor is not f32 or f16.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
  *
  * await tn.use("cpu");
  * const [y, dy] = tn.jvp(tn.square, [tn.tensor([3])], [tn.tensor([1])]);
- * console.log(await y.array(), await dy.array()); // [9] [6]
+ * assertEquals([await y.array(), await dy.array()], [[9], [6]]);
  * ```
  */
 export function jvp<A extends unknown[], R>(
@@ -208,7 +215,20 @@ export function grad<
     });
 }
 
-/** The same values, constant to every gradient. */
+/**
+ * The same values, constant to every gradient.
+ *
+ * @param value Any tree.
+ * @example
+ * ```ts
+ * import * as tn from "@tenon/ml";
+ * import { assertEquals } from "@std/assert";
+ *
+ * await tn.use("cpu");
+ * const f = (x: tn.Tensor) => tn.mul(x, tn.stopGradient(x));
+ * assertEquals(await tn.grad(f)(tn.tensor(3)).item(), 3); // not 6
+ * ```
+ */
 export function stopGradient<T>(value: T): T {
   return tree.map((leaf) => leaf instanceof Tensor ? withoutTapes(() => sameTensor(leaf)) : leaf, value);
 }

@@ -8,6 +8,7 @@
 import { zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
 import { isFloat } from "../core/dtype.ts";
+import { ArgumentError } from "../core/errors.ts";
 import { type AnyOp, asArray, bind, bindAll, type Op } from "../core/op.ts";
 import type { Spec } from "../core/shape.ts";
 import { Tape, type TapeStep, withTape } from "../core/tape.ts";
@@ -91,7 +92,7 @@ function pullBack(step: TapeStep, grads: readonly (Tensor | null)[], tape: Tape)
   const wanted = inputs.flatMap((x, i) => isFloat(x.dtype) && tape.tracks(x) ? [i] : []);
   if (!op.body) {
     if (op.vjp) return applyRule(op, attrs, inputs, outputs, grads, wanted);
-    throw new TypeError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
+    throw new ArgumentError(`Cannot differentiate ${op.name}: it has neither a gradient rule nor a body`);
   }
   const arrived = grads.flatMap((grad, i) => grad ? [i] : []);
   const given = [...inputs, ...outputs, ...grads.filter((grad) => grad !== null)];
