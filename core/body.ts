@@ -42,4 +42,6 @@ export interface ScanAttrs {
   readonly carries: number;
   readonly length: number;
   readonly reverse: boolean;
+  /** Whether the last outputs are what a gradient will ask for. */
+  readonly saves: boolean;
 }

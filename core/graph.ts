@@ -36,6 +36,22 @@ export interface Graph {
   readonly nodes: readonly Node[];
 }
 
+/** The same graph with values of its own: a function that occurs twice in a program computes two things. */
+export function copyGraph({ inputs, outputs, nodes }: Graph): Graph {
+  const copies = new Map<Value, Value>();
+  const copy = (value: Value): Value => {
+    const made = new Value(value, value.origin);
+    copies.set(value, made);
+    return made;
+  };
+  const of = (value: Value) => copies.get(value)!;
+  return {
+    inputs: inputs.map(copy),
+    nodes: nodes.map((node) => ({ ...node, inputs: node.inputs.map(of), outputs: node.outputs.map(copy) })),
+    outputs: outputs.map(of),
+  };
+}
+
 /** The nodes that some output needs, in order. */
 export function prune(nodes: readonly Node[], outputs: readonly Value[]): Node[] {
   const needed = new Set(outputs);

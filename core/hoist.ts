@@ -4,7 +4,8 @@
  * ```text
  *  each turn: sum += aᵀ·b      ──>      each turn: keep a, b      after the loop: sum += [all a]ᵀ·[all b]
  * ```
- * One large product in place of many small ones, and no sum to carry from turn to turn.
+ * One large product in place of many small ones, and no sum to carry from turn to turn. Not so inside a `checkpoint`,
+ * which is there to keep less.
  *
  * @module
  */
@@ -33,11 +34,22 @@ class Uses {
   readonly #count = new Map<Value, number>();
   readonly #maker = new Map<Value, Node>();
 
+  /** What is computed again to save memory: keeping it for all turns would undo that. */
+  readonly #again = new Set<Value>();
+
   constructor({ nodes, outputs }: Graph) {
+    for (const { op, inputs, outputs } of nodes) {
+      const again = op.name === "barrier" || inputs.some((value) => this.#again.has(value));
+      if (again) { for (const value of outputs) this.#again.add(value); }
+    }
     for (const value of [...nodes.flatMap(({ inputs }) => inputs), ...outputs]) {
       this.#count.set(value, (this.#count.get(value) ?? 0) + 1);
     }
     for (const node of nodes) for (const value of node.outputs) this.#maker.set(value, node);
+  }
+
+  again(value: Value): boolean {
+    return this.#again.has(value);
   }
 
   once(value: Value): boolean {
@@ -50,10 +62,9 @@ class Uses {
 }
 
 /** Whether a node is `aᵀ·b` of two matrices that may differ from turn to turn. */
-function isTerm({ op, attrs, inputs }: Node, constants: readonly Value[]): boolean {
-  if (op.name !== "matmul" || inputs.some((value) => value.shape.length !== 2 || constants.includes(value))) {
-    return false;
-  }
+function isTerm({ op, attrs, inputs }: Node, uses: Uses, constants: readonly Value[]): boolean {
+  const stays = (value: Value) => value.shape.length !== 2 || constants.includes(value) || uses.again(value);
+  if (op.name !== "matmul" || inputs.some(stays)) return false;
   const { transposeA, transposeB } = attrs as { readonly transposeA: boolean; readonly transposeB: boolean };
   return transposeA && !transposeB;
 }
@@ -67,7 +78,7 @@ function sumOf({ inputs, outputs }: Graph, uses: Uses, carry: number, constants:
     const value = left.pop()!, node = uses.maker(value);
     if (!node || !uses.once(value)) return null;
     if (node.op.name === "add") left.push(...node.inputs);
-    else if (isTerm(node, constants)) terms.push(node);
+    else if (isTerm(node, uses, constants)) terms.push(node);
     else return null;
   }
   return { carry, add, terms };

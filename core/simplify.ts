@@ -10,7 +10,7 @@
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { type Graph, type Node, prune, Trace, Value, withTrace } from "./graph.ts";
+import { copyGraph, type Graph, type Node, prune, Trace, Value, withTrace } from "./graph.ts";
 import { MissingKernelError } from "./errors.ts";
 import { hoistSums } from "./hoist.ts";
 import type { DType } from "./dtype.ts";
@@ -61,7 +61,7 @@ class Expansion {
   /** A loop, its body simplified; what the body closed over joins its constants. */
   private loop(node: Node): void {
     const { constants, ...attrs } = node.attrs as ScanAttrs;
-    const { graph, captured } = simplify(attrs.body.graph, this.backend);
+    const { graph, captured } = simplify(copyGraph(attrs.body.graph), this.backend);
     const inputs = node.inputs.toSpliced(constants, 0, ...captured.map((tensor) => this.capture(tensor)));
     const scan: ScanAttrs = { ...attrs, body: new Body(graph), constants: constants + captured.length };
     this.nodes.push(...hoistSums({ ...node, inputs, attrs: scan }));
@@ -90,9 +90,9 @@ class Expansion {
   }
 }
 
-/** Ops that compute f16 in f32 by themselves: everything that becomes part of a region. */
+/** Ops that compute f16 in f32 by themselves: everything that becomes part of a region, and what is made of such ops. */
 function takesF16(op: AnyOp): boolean {
-  return op.fusion !== undefined || op.alias === true;
+  return op.fusion !== undefined || op.alias === true || op.name === "scan";
 }
 
 /** The cast that lowering inserts; the public one is in `ops/elementwise.ts`. */

@@ -21,7 +21,7 @@ import type { Backend } from "../core/backend.ts";
 import { type Graph, traceGraph, type Value } from "../core/graph.ts";
 import { type AnyOp, asArray, bind, bindAll } from "../core/op.ts";
 import { type CustomAttrs, customVjp } from "./custom_vjp.ts";
-import { scan } from "./scan.ts";
+import { bindAgain, scan } from "./scan.ts";
 import type { Body, ScanAttrs } from "../core/body.ts";
 import { withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -286,7 +286,7 @@ export function replay(graph: Graph, inputs: readonly Batched[], n: number, home
     const batched = given.some((input) => input.batched);
     const made = batched
       ? apply({ op, inputs: given, attrs, n })
-      : bindAll(op, given.map(({ tensor }) => tensor), attrs, home);
+      : bindAgain(op, given.map(({ tensor }) => tensor), attrs, home);
     outputs.forEach((value, i) => values.set(value, { tensor: made[i], batched }));
   }
   return graph.outputs.map((value) => spread(values.get(value)!, n));

@@ -56,7 +56,9 @@ interface Specialization {
 
 /** A call's arguments, taken apart. */
 interface Call {
+  /** What a report shows, and what tells programs apart. */
   readonly signature: string;
+  readonly key: string;
   readonly tensors: readonly Tensor[];
   readonly rebuild: (tensors: readonly Tensor[]) => unknown[];
   /** Indices into `tensors` that are donated. */
@@ -110,7 +112,10 @@ function takeApart(args: readonly unknown[], options: CompileOptions): Call {
       return part[1](next.slice(at - count, at));
     });
   };
-  return { signature: `${homeOf(tensors).name} ${signature}`, tensors, rebuild, donated };
+  const home = homeOf(tensors);
+  const shown = `${home.name} ${signature}`;
+  // not by the name alone: another backend may have been registered under it
+  return { signature: shown, key: `${identityOf(home)} ${shown}`, tensors, rebuild, donated };
 }
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
@@ -253,17 +258,17 @@ function find(
   cache: Map<string, Specialization>,
   options: CompileOptions,
 ): Specialization {
-  let program = cache.get(call.signature);
+  let program = cache.get(call.key);
   if (program) {
-    cache.delete(call.signature);
+    cache.delete(call.key);
   } else {
-    const [latest] = [...cache.keys()].slice(-1);
-    if (latest !== undefined) {
-      options.onRecompile?.(`compiled again at ${userSite()}: ${difference(latest, call.signature)}`);
+    const latest = [...cache.values()].at(-1);
+    if (latest) {
+      options.onRecompile?.(`compiled again at ${userSite()}: ${difference(latest.signature, call.signature)}`);
     }
     program = build(f, call);
   }
-  cache.set(call.signature, program);
+  cache.set(call.key, program);
   if (cache.size > (options.capacity ?? 16)) {
     const [oldest] = cache.keys();
     cache.get(oldest)!.lowered?.dispose();
@@ -276,7 +281,8 @@ function find(
 function difference(before: string, now: string): string {
   const old = before.split("; "), fresh = now.split("; ");
   const i = fresh.findIndex((part, k) => part !== old[k]);
-  return i < 0 ? "fewer arguments" : `argument ${i} was ${old[i] ?? "absent"}, is ${fresh[i]}`;
+  if (i < 0) return fresh.length < old.length ? "fewer arguments" : "the backend is a new one";
+  return `argument ${i} was ${old[i] ?? "absent"}, is ${fresh[i]}`;
 }
 
 /** A call under a gradient tape: the program runs as it is, and its pullback is a program too. */

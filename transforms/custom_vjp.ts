@@ -163,6 +163,17 @@ function traceCustom<A extends unknown[], R, S>(
   return rebuild(results);
 }
 
+/** A function as data, for a trace; its gradient runs it again. The inputs are the function's own and what it captured. */
+const checkpointOp: Op<number, { readonly body: Body }, number> = {
+  name: "checkpoint",
+  infer: (_, { body }) => body.graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
+  body: (inputs, { body }) => applyBody(body, inputs),
+  vjp({ inputs, grad, attrs: { body } }) {
+    const again = inputs.map((x) => bind(barrierOp, [x], null));
+    return vjpFlat((xs) => applyBody(body, xs), again)[1](asArray(grad));
+  },
+};
+
 /**
  * `f` without memory of what it computed: the backward pass runs it again (Chen et al. 2016, arXiv:1604.06174). It keeps
  * the arguments, and the tensors that `f` closes over.
@@ -183,6 +194,18 @@ function traceCustom<A extends unknown[], R, S>(
 export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...args: A) => R {
   return (...args) => {
     const [inputs, rebuildArgs] = tensorsOf(args);
+    const trace = activeTrace();
+    if (trace && inputs.length > 0) { // as one node, for gradients of what is traced
+      let finish: (tensors: readonly Tensor[]) => unknown = () => undefined;
+      const { graph, captured } = withoutTapes(() =>
+        traceGraph(trace.backend, inputs, (xs) => {
+          const [outputs, rebuild] = tensorsOf(f(...rebuildArgs(xs) as A));
+          finish = rebuild;
+          return outputs;
+        })
+      );
+      return finish(bindAll(checkpointOp, [...inputs, ...captured], { body: new Body(graph) })) as R;
+    }
     const { result, captured } = withCaptures(inputs, () => scope(() => f(...args)));
     const [outputs] = tensorsOf(result);
     const { run } = flatFunction(f as (...args: never[]) => unknown, rebuildArgs);

@@ -111,7 +111,12 @@ function bytesOf(step: Run["step"], program: Program): number {
 }
 
 /** Inputs from number `own` on are tensors that the function closed over. */
-function mermaidOf({ steps, inputs }: Program, own: number): string {
+function mermaidOf({ steps, inputs, buffers }: Program, own: number): string {
+  // inside a loop, a piece of a buffer stands for the whole
+  const whole = (buffer: number): number => {
+    const { place } = buffers[buffer];
+    return place.kind === "slice" ? whole(place.of) : buffer;
+  };
   const labelOf = (input: number) => input < own ? `argument ${input}` : `captured ${input - own}`;
   const writer = new Map<number, string>();
   const lines = ["flowchart TD"];
@@ -120,12 +125,12 @@ function mermaidOf({ steps, inputs }: Program, own: number): string {
       ? step.inputs
       : [...step.inputs.map(({ buffer }) => buffer), ...step.epilogue?.inputs ?? []];
     lines.push(`  k${i}["${step.name} ${show(shapeOf(step))}${times > 1 ? ` × ${times}` : ""}"]`);
-    for (const buffer of new Set(reads)) {
+    for (const buffer of new Set(reads.map(whole))) {
       const from = writer.get(buffer);
       if (from) lines.push(`  ${from} --> k${i}`);
       else if (buffer < inputs.length) lines.push(`  in${buffer}([${labelOf(buffer)}]) --> k${i}`);
     }
-    for (const buffer of step.outputs) writer.set(buffer, `k${i}`);
+    for (const buffer of step.outputs) writer.set(whole(buffer), `k${i}`);
   });
   return lines.join("\n");
 }

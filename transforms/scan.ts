@@ -9,16 +9,17 @@
 import { add } from "../ops/elementwise.ts";
 import { zeros } from "../ops/create.ts";
 import { concat, expandDims, reshape, slice } from "../ops/shape.ts";
-import { currentBackend } from "../core/backend.ts";
+import { type Backend, currentBackend } from "../core/backend.ts";
 import { isFloat } from "../core/dtype.ts";
-import { ArgumentError, ShapeError } from "../core/errors.ts";
+import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, type Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
-import { bind, bindAll, type Op, type VjpCall } from "../core/op.ts";
+import { type AnyOp, asArray, bind, bindAll, type Op, type VjpCall } from "../core/op.ts";
 import { Body, type ScanAttrs } from "../core/body.ts";
 import { sameShape, show, size, type Spec } from "../core/shape.ts";
 import { isTracked, withoutTapes } from "../core/tape.ts";
-import type { Tensor } from "../core/tensor.ts";
+import { Tensor } from "../core/tensor.ts";
+import { describe, flatten } from "../core/tree.ts";
 
 /** How many steps, and from which end. */
 export interface ScanOptions {
@@ -41,7 +42,7 @@ export function applyBody({ graph, kept }: Body, inputs: readonly Tensor[], know
   const values = new Map<Value, Tensor>(graph.inputs.map((value, i) => [value, inputs[i]]));
   const knownAs = new Map<Value, Tensor>(known.map((tensor, i) => [kept[i], tensor]));
   for (const { op, attrs, inputs, outputs } of graph.nodes) {
-    const results = bindAll(op, inputs.map((value) => values.get(value)!), attrs);
+    const results = bindAgain(op, inputs.map((value) => values.get(value)!), attrs);
     outputs.forEach((value, i) => {
       const same = knownAs.get(value);
       values.set(value, same ? bind(knownOp, [results[i], same], null) : results[i]);
@@ -81,6 +82,24 @@ export const scanOp: Op<number, ScanAttrs, number> = {
   },
 };
 
+/** The loop with what its gradient will ask for as its last outputs: the carry that every step started from, and more. */
+function saving({ body: { graph }, ...attrs }: ScanAttrs): ScanAttrs {
+  const kept = worthKeeping(graph, graph.inputs.length - attrs.constants);
+  const outputs = [...graph.outputs, ...graph.inputs.slice(0, attrs.carries), ...kept];
+  return { ...attrs, body: new Body({ ...graph, outputs }, kept), saves: true };
+}
+
+/** Runs a loop. */
+function bindScan(inputs: readonly Tensor[], attrs: ScanAttrs): Tensor[] {
+  const saves = !attrs.saves && isTracked(inputs);
+  return bindAll(scanOp, inputs, saves ? saving(attrs) : attrs).slice(0, attrs.body.graph.outputs.length);
+}
+
+/** Applies a node of a traced function: a gradient may now be listening that was not when it was traced. */
+export function bindAgain(op: AnyOp, inputs: readonly Tensor[], attrs: unknown, home?: Backend): Tensor[] {
+  return op === scanOp ? bindScan(inputs, attrs as ScanAttrs) : bindAll(op, inputs, attrs, home);
+}
+
 /**
  * What a gradient of the loop would rather keep than compute again: results of products and other ops that stay whole,
  * together with what is added to them, where they are not much larger than what the loop keeps anyway.
@@ -99,9 +118,11 @@ function worthKeeping({ inputs, nodes, outputs }: Graph, own: number): Value[] {
 }
 
 function scanGradient(call: VjpCall<number, ScanAttrs, number>): readonly (Tensor | null)[] {
-  const { inputs, output, grad, attrs, wanted, arrived } = call;
+  const { inputs, wanted } = call, attrs = call.attrs.saves ? call.attrs : saving(call.attrs);
   const { body, constants, carries, length, reverse } = attrs;
-  const outputs = output as readonly Tensor[], grads = grad as readonly Tensor[];
+  // traced before anyone knew of a gradient, the loop did not save: it runs again
+  const outputs = call.attrs.saves ? asArray(call.output) : bindAll(scanOp, inputs, attrs);
+  const grads = asArray(call.grad), arrived = outputs.map((_, i) => asArray(call.arrived)[i] ?? false);
   const fixed = inputs.slice(0, constants), xs = inputs.slice(constants + carries);
   // the last outputs of a scan that is differentiated: what it keeps for its gradient
   const known = outputs.slice(outputs.length - body.kept.length);
@@ -141,6 +162,9 @@ function scanGradient(call: VjpCall<number, ScanAttrs, number>): readonly (Tenso
 }
 
 function lengthOf(xs: readonly Tensor[], { length }: ScanOptions): number {
+  if (length !== undefined && !(Number.isInteger(length) && length >= 0)) {
+    throw new ArgumentError(`Cannot scan ${length} steps: it must be a whole number of at least 0`);
+  }
   const sizes = new Set(xs.map(({ shape }) => shape[0]));
   if (length !== undefined) sizes.add(length);
   if (xs.some(({ shape }) => shape.length === 0)) {
@@ -160,7 +184,9 @@ function lengthOf(xs: readonly Tensor[], { length }: ScanOptions): number {
  * @param init The first carry, any tree.
  * @param xs A tree of tensors with equal first axes, or `null` with `length`.
  * @returns The last carry, and the `y` of every step stacked along a new first axis.
- * @throws {ShapeError} If lengths differ, or the carry changes its shape.
+ * @throws {ShapeError} If lengths differ, or the carry changes a shape.
+ * @throws {DTypeError} If the carry changes a dtype.
+ * @throws {ArgumentError} If a step does not return `[carry, y]`, or the carry changes its nesting.
  * @example
  * ```ts
  * import * as tn from "@tenon/ml";
@@ -188,45 +214,63 @@ export function scan<C, X, Y>(
   let rebuildYs: (tensors: readonly Tensor[]) => unknown = () => undefined;
   const { graph, captured } = withoutTapes(() =>
     traceGraph(backend, [...first, ...items.map(rowOf)], (inputs) => {
-      const [next, y] = f(
+      const result = f(
         rebuildCarry(inputs.slice(0, first.length)) as C,
         rebuildItems(inputs.slice(first.length)) as X,
       );
+      requirePair(result);
+      const [next, y] = result;
       const [ys, rebuild] = tensorsOf(y);
       rebuildYs = rebuild;
-      const carried = tensorsOf(next)[0];
-      requireSameCarry(first, carried);
-      return [...carried, ...ys];
+      requireSameCarry(init, next);
+      return [...tensorsOf(next)[0], ...ys];
     })
   );
-  // a gradient will ask for the carry that every step started from
-  const save = isTracked([...first, ...items, ...captured]);
-  const kept = save ? worthKeeping(graph, first.length + items.length) : [];
-  const saved = save ? [...graph.inputs.slice(0, first.length), ...kept] : [];
-  const outputs = bindAll(scanOp, [...captured, ...first, ...items], {
-    body: new Body({ ...graph, outputs: [...graph.outputs, ...saved] }, kept),
+  const outputs = bindScan([...captured, ...first, ...items], {
+    body: new Body(graph),
     constants: captured.length,
     carries: first.length,
     length,
     reverse: options.reverse ?? false,
+    saves: false,
   });
-  const ys = outputs.slice(first.length, outputs.length - saved.length);
-  return [rebuildCarry(outputs.slice(0, first.length)) as C, rebuildYs(ys) as Y];
+  return [rebuildCarry(outputs.slice(0, first.length)) as C, rebuildYs(outputs.slice(first.length)) as Y];
 }
 
 function rowOf({ shape, dtype }: Spec): Spec {
   return { shape: shape.slice(1), dtype };
 }
 
-function requireSameCarry(before: readonly Spec[], after: readonly Spec[]): void {
-  if (before.length !== after.length) {
-    throw new ArgumentError(`Cannot scan: the carry has ${before.length} tensors, a step returned ${after.length}`);
-  }
-  before.forEach((spec, i) => {
-    if (sameShape(spec.shape, after[i].shape) && spec.dtype === after[i].dtype) return;
-    throw new ShapeError(
-      `Cannot scan: tensor ${i} of the carry is ${spec.dtype}${show(spec.shape)}, ` +
-        `a step made it ${after[i].dtype}${show(after[i].shape)}`,
-    );
+function requirePair(result: unknown): void {
+  if (Array.isArray(result) && result.length === 2) return;
+  const kinds = [[Array, `${(result as unknown[])?.length} values`], [Promise, "a promise"], [
+    Tensor,
+    "a tensor",
+  ]] as const;
+  const found = kinds.find(([Kind]) => result instanceof Kind)?.[1] ?? typeof result;
+  throw new ArgumentError(`Cannot scan: a step must return [carry, y], it returned ${found}`);
+}
+
+/** Throws unless a step returned a carry like the one it was given: the same nesting, shapes, dtypes, and other values. */
+function requireSameCarry(init: unknown, next: unknown): void {
+  const [before, structure] = flatten(init), [after, nextStructure] = flatten(next);
+  const [given, returned] = [structure, nextStructure].map(describe);
+  if (given !== returned) throw new ArgumentError(`Cannot scan: the carry is ${given}, a step returned ${returned}`);
+  before.forEach((leaf, i) => {
+    const made = after[i];
+    if (!(leaf instanceof Tensor && made instanceof Tensor)) {
+      if (Object.is(leaf, made)) return;
+      throw new ArgumentError(
+        `Cannot scan: leaf ${i} of the carry is ${leafName(leaf)}, a step returned ${leafName(made)}; ` +
+          "what changes must be a tensor",
+      );
+    }
+    if (sameShape(leaf.shape, made.shape) && leaf.dtype === made.dtype) return;
+    const Kind = leaf.dtype === made.dtype ? ShapeError : DTypeError;
+    throw new Kind(`Cannot scan: leaf ${i} of the carry is ${leafName(leaf)}, a step made it ${leafName(made)}`);
   });
+}
+
+function leafName(leaf: unknown): string {
+  return leaf instanceof Tensor ? `${leaf.dtype}${show(leaf.shape)}` : String(leaf);
 }
