@@ -111,9 +111,19 @@ function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | und
   return backend;
 }
 
+/** Outputs that are tensors of their own: not an input returned as it is, nor one tensor twice. */
+export function distinct(outputs: readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
+  const taken = new Set(inputs);
+  return outputs.map((y) => {
+    const own = taken.has(y) ? new Tensor(y, y.backend, y.storage) : y;
+    taken.add(own);
+    return own;
+  });
+}
+
 /** Runs an op's body as ordinary ops, unseen by tapes; only its outputs survive. */
 function runBody(op: AnyOp, inputs: readonly Tensor[], attrs: unknown): readonly Tensor[] {
-  return withoutTapes(() => scope(() => asArray<Tensor>(op.body!(inputs, attrs))));
+  return withoutTapes(() => scope(() => distinct(asArray<Tensor>(op.body!(inputs, attrs)), inputs)));
 }
 
 function execute(backend: Backend, op: AnyOp, inputs: readonly Tensor[], attrs: unknown, specs: readonly Spec[]) {

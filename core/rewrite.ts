@@ -140,6 +140,7 @@ function neutral({ op, inputs, outputs }: Node, constants: ReadonlyMap<Value, nu
   const same = (value: Value) => sameShape(value.shape, y.shape) && value.dtype === y.dtype ? value : null;
   switch (op.name) {
     case "identity":
+    case "stopGradient":
     case "reshape":
     case "broadcastTo":
     case "cast":

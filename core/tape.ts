@@ -40,6 +40,7 @@ export class Tape implements Listener, Disposable {
   readonly steps: TapeStep[] = [];
   readonly #tracked = new Set<Tensor>();
   readonly #held = new Set<Storage>();
+  #disposed = false;
 
   constructor(inputs: readonly Tensor[]) {
     for (const input of inputs) this.#tracked.add(input);
@@ -62,7 +63,13 @@ export class Tape implements Listener, Disposable {
     }
   }
 
+  /** Whether what was recorded is gone. */
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
   [Symbol.dispose](): void {
+    this.#disposed = true;
     for (const storage of this.#held) storage.release();
     this.#held.clear();
     this.#tracked.clear();
@@ -93,7 +100,8 @@ export function withCaptures<T>(args: readonly Tensor[], f: () => T): { result: 
   if (outer.length === 0) return { result: f(), captured: [] };
   const captured = new Set<Tensor>();
   const probe: Listener = {
-    tracks: () => false,
+    // so that what asks before it records, like a checkpoint inside this one, does record
+    tracks: (tensor) => outer.some((tape) => tape.tracks(tensor)),
     record({ inputs }) {
       for (const input of inputs) {
         if (!args.includes(input) && outer.some((tape) => tape.tracks(input))) captured.add(input);

@@ -104,6 +104,15 @@ export class Tensor implements Spec, Disposable {
     return this.source;
   }
 
+  /**
+   * Whether it was given back; what was computed with it may still hold the memory.
+   *
+   * @internal
+   */
+  get disposed(): boolean {
+    return this.#disposed || this.#donated;
+  }
+
   /** The elements in row-major order, once the device is done with them. */
   data(): Promise<TypedArray> {
     return this.#read(this.storage);

@@ -102,7 +102,7 @@ testOn("webgpu", "webgpu: reading synchronously is refused with the way out", as
   await tn.use("webgpu");
   assertThrows(
     () => tn.tensor([1]).dataSync(),
-    TypeError,
+    tn.BackendError,
     "Cannot read synchronously from webgpu: the device answers later, use `await t.data()`",
   );
   await tn.use("cpu");

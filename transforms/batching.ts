@@ -208,6 +208,7 @@ const customVjpRule: Rule = ({ inputs, attrs, n }) => {
 
 const RULES: Readonly<Record<string, Rule>> = {
   identity: unchanged,
+  stopGradient: unchanged,
   barrier: unchanged,
   reshape: shifted(({ shape }, n) => ({ shape: [n, ...shape] })),
   transpose: shifted(({ axes }) => ({ axes: [0, ...axes.map((axis: number) => axis + 1)] })),

@@ -12,13 +12,13 @@
 import { zerosLike } from "../ops/create.ts";
 import type { Backend, KernelTime } from "../core/backend.ts";
 import { currentBackend } from "../core/backend.ts";
-import { ArgumentError, TraceError } from "../core/errors.ts";
+import { ArgumentError, BackendError, DisposedError, TraceError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
 import { identityOf, keyOf } from "../core/cache_key.ts";
 import { Lowered } from "../core/lowered.ts";
 import { copyOp } from "../core/group.ts";
-import { bind, bindAll } from "../core/op.ts";
+import { bind, bindAll, distinct } from "../core/op.ts";
 import { checksNumerics, scope, userSite } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import { isTracked, recordOn, withoutTapes } from "../core/tape.ts";
@@ -73,12 +73,24 @@ function leafKey(leaf: unknown): string {
 /** The same in an argument that belongs to the signature as it is: a tensor too by its identity. */
 function staticKey(leaf: unknown): string {
   if ((typeof leaf === "object" && leaf !== null) || typeof leaf === "function") return `#${identityOf(leaf)}`;
-  return `${typeof leaf} ${keyOf(leaf)}`;
+  return `${typeof leaf} ${typeof leaf === "bigint" ? leaf : keyOf(leaf)}`;
 }
 
 /** The backend that a call with these tensors runs on. */
 function homeOf(tensors: readonly Tensor[]): Backend {
-  return tensors[0]?.backend ?? currentBackend();
+  const home = tensors[0]?.backend ?? currentBackend();
+  requireOn(home, tensors);
+  return home;
+}
+
+function requireOn(home: Backend, tensors: readonly Tensor[]): void {
+  const foreign = tensors.find(({ backend }) => backend !== home);
+  if (!foreign) return;
+  const name = foreign.backend.name === home.name ? `an earlier "${home.name}"` : foreign.backend.name;
+  throw new BackendError(
+    `Cannot call a compiled function with tensors on ${home.name} and ${name}: move one with ` +
+      `\`await t.to("${home.name}")\``,
+  );
 }
 
 function takeApart(args: readonly unknown[], options: CompileOptions): Call {
@@ -134,10 +146,7 @@ function interpret(
         onNode?.(op.name, start);
         outputs.forEach((value, i) => values.set(value, results[i]));
       }
-      return graph.outputs.map((value) => {
-        const made = values.get(value)!;
-        return graph.inputs.includes(value) ? new Tensor(made, made.backend, made.storage) : made;
-      });
+      return distinct(graph.outputs.map((value) => values.get(value)!), given);
     })
   );
 }
@@ -163,6 +172,7 @@ function build(f: (...args: unknown[]) => unknown, call: Call): Specialization {
         `was kept after its function was traced; return it instead`,
     );
   }
+  requireOn(backend, captured);
   const specs = graph.outputs.map(({ shape, dtype }) => ({ shape, dtype }));
   const lowered = backend.compile ? new Lowered(backend, graph, captured, call.donated) : null;
   const run = lowered
@@ -171,13 +181,17 @@ function build(f: (...args: unknown[]) => unknown, call: Call): Specialization {
   return { signature: call.signature, backend, specs, graph, captured, rebuild, run, lowered };
 }
 
+function disposedError({ dtype, shape }: Tensor): DisposedError {
+  return new DisposedError(`Cannot donate ${dtype}${show(shape)}: it is disposed`);
+}
+
 /** Donated memory that something else still needs is copied first, so that nobody else sees it change. */
-function protect(call: Call): { inputs: readonly Tensor[]; copies: readonly Tensor[] } {
+function protect(call: Call, captured: readonly Tensor[]): { inputs: readonly Tensor[]; copies: readonly Tensor[] } {
   const copies: Tensor[] = [];
   const inputs = call.tensors.map((tensor, i) => {
     if (!call.donated.has(i)) return tensor;
-    const shared = tensor.storage.refs > 1 ||
-      call.tensors.some((other, k) => k !== i && other.storage === tensor.storage);
+    const shared = tensor.storage.refs > 1 || captured.some((other) => other.source === tensor.source) ||
+      call.tensors.some((other, k) => k !== i && other.source === tensor.source);
     if (!shared) return tensor;
     const copy = bind(copyOp, [tensor], null);
     copies.push(copy);
@@ -226,11 +240,13 @@ const programs = new WeakMap<object, Compiled>();
  */
 // deno-lint-ignore no-explicit-any -- parameters without a type annotation stay usable
 export function compile<A extends any[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
+  if (typeof f !== "function") throw new ArgumentError(`Cannot compile ${f}: it is not a function`);
   const plain = f as (...args: unknown[]) => unknown;
   const cache = new Map<string, Specialization>();
   const compiled = (...args: A): R => {
     if (activeTrace()) return f(...args);
     const call = takeApart(args, options);
+    for (const i of call.donated) if (call.tensors[i].disposed) throw disposedError(call.tensors[i]);
     if (checksNumerics()) { // op by op, so that the culprit has a name
       const result = scope(() => f(...args));
       const kept = new Set(tensorsOf(result)[0].map(({ storage }) => storage));
@@ -239,7 +255,7 @@ export function compile<A extends any[], R>(f: (...args: A) => R, options: Compi
     }
     const program = find(plain, call, cache, options);
     if (isTracked([...call.tensors, ...program.captured])) return differentiable(plain, call, program) as R;
-    const { inputs, copies } = program.lowered ? protect(call) : { inputs: call.tensors, copies: [] };
+    const { inputs, copies } = program.lowered ? protect(call, program.captured) : { inputs: call.tensors, copies: [] };
     const outputs = program.run(inputs);
     for (const i of call.donated) {
       if (inputs[i] === call.tensors[i]) call.tensors[i].donate();

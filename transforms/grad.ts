@@ -6,10 +6,10 @@
 import { onesLike, zeros, zerosLike } from "../ops/create.ts";
 import { isFloat } from "../core/dtype.ts";
 import { ArgumentError, DTypeError, ShapeError } from "../core/errors.ts";
-import { flatFunction, sameTensor, tensorsOf, vjpFlat } from "./pullback.ts";
+import { flatFunction, tensorsOf, vjpFlat } from "./pullback.ts";
+import { bind, type Op } from "../core/op.ts";
 import { scope } from "../core/scope.ts";
 import { sameShape, show } from "../core/shape.ts";
-import { withoutTapes } from "../core/tape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 
@@ -215,6 +215,9 @@ export function grad<
     });
 }
 
+/** The same values; an op of its own, so that a traced function stays constant here when it is differentiated later. */
+const stopGradientOp: Op<1, null> = { name: "stopGradient", alias: true, constant: true, infer: ([x]) => x };
+
 /**
  * The same values, constant to every gradient.
  *
@@ -230,5 +233,5 @@ export function grad<
  * ```
  */
 export function stopGradient<T>(value: T): T {
-  return tree.map((leaf) => leaf instanceof Tensor ? withoutTapes(() => sameTensor(leaf)) : leaf, value);
+  return tree.map((leaf) => leaf instanceof Tensor ? bind(stopGradientOp, [leaf], null) : leaf, value);
 }

@@ -8,7 +8,7 @@
 import { zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
 import { isFloat } from "../core/dtype.ts";
-import { ArgumentError } from "../core/errors.ts";
+import { ArgumentError, DisposedError } from "../core/errors.ts";
 import { type AnyOp, asArray, bind, bindAll, type Op } from "../core/op.ts";
 import type { Spec } from "../core/shape.ts";
 import { Tape, type TapeStep, withTape } from "../core/tape.ts";
@@ -107,6 +107,9 @@ function walkBack(
   outputs: readonly Tensor[],
   seeds: readonly (Tensor | null)[],
 ): Tensor[] {
+  if (tape.disposed) {
+    throw new DisposedError("Cannot pull back: the scope around the vjp has ended, and freed what was computed in it");
+  }
   const grads = new Map<Tensor, Tensor>();
   const accumulate = (tensor: Tensor, part: Tensor) => {
     const sum = grads.get(tensor);

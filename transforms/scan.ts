@@ -62,7 +62,7 @@ export const scanOp: Op<number, ScanAttrs, number> = {
   body(inputs, { body, constants, carries, length, reverse }): readonly Tensor[] {
     const fixed = inputs.slice(0, constants), xs = inputs.slice(constants + carries);
     let carry = inputs.slice(constants, constants + carries);
-    const rows: Tensor[][] = [], backend = inputs[0].backend.name;
+    const rows: Tensor[][] = [], backend = inputs[0]?.backend.name;
     for (let turn = 0; turn < length; turn++) {
       const t = reverse ? length - 1 - turn : turn;
       const step = xs.map((x) => reshape(slice(x, t, t + 1), x.shape.slice(1)));

@@ -1,6 +1,11 @@
 /**
  * The CPU backend: plain loops in JavaScript, written to be read. It is the oracle that other backends are held to.
  *
+ * ```text
+ *  kernels    create random  elementwise scalar  shape reduce matmul conv pool index sort
+ *  loops      memory specialize
+ * ```
+ *
  * @module
  */
 import type { Backend } from "../../core/backend.ts";

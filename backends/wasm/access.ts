@@ -4,7 +4,7 @@
  * @module
  */
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { type Expr, type I32, i32, type V128 } from "./instructions.ts";
 import { floatToHalf, halfToFloat } from "./half.ts";
 import type { Vector } from "./math.ts";
@@ -29,7 +29,7 @@ export interface Place {
   readonly dtype: DType;
   readonly step: Step;
   /** Address of the first lane of copy 0. */
-  readonly pointer: Local<"i32">;
+  readonly pointer: Int;
   /** Bytes between lanes, for step "s". */
   readonly stride: I32;
   /** 4, or 1 for the elements left over at the end. */

@@ -6,7 +6,7 @@
 import type { DType } from "../../core/dtype.ts";
 import { size } from "../../core/shape.ts";
 import type { ArgAttrs } from "../../ops/argmax.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int, Local } from "./assembler.ts";
 import { type Expr, f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
@@ -20,7 +20,7 @@ function beats(op: "argmax" | "argmin", dtype: DType, value: Local, best: Local)
     const better = op === "argmax" ? f32.gt(a, b) : f32.lt(a, b);
     return i32.or(better, i32.and(f32.ne(a, a), f32.eq(b, b)));
   }
-  const [a, b] = [value, best] as Local<"i32">[];
+  const [a, b] = [value, best] as Int[];
   if (dtype === "u32") return op === "argmax" ? i32.gt_u(a, b) : i32.lt_u(a, b);
   return op === "argmax" ? i32.gt_s(a, b) : i32.lt_s(a, b);
 }
@@ -47,7 +47,7 @@ const argKernel = (op: "argmax" | "argmin", dtype: DType) =>
   });
 
 /** Address of the first element of row `row` of a tensor `[outer, n, inner]`, rows counted over outer and inner. */
-export function rowStart(f: Func, x: Local<"i32">, row: Local<"i32">, n: Local<"i32">, inner: Local<"i32">) {
+export function rowStart(f: Func, x: Int, row: Int, n: Int, inner: Int) {
   const outer = f.let(i32.div_u(row, inner));
   const rest = i32.sub(row, i32.mul(outer, inner));
   return i32.add(x, i32.shl(i32.add(i32.mul(i32.mul(outer, n), inner), rest), 2));

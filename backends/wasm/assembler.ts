@@ -27,6 +27,9 @@ export interface Local<T extends ValueType = ValueType> extends Expr<T> {
   readonly index: number;
 }
 
+/** A variable that is a pointer, a count or a condition. */
+export type Int = Local<"i32">;
+
 /** What the engine can do, and so which instructions may be used. */
 export interface Features {
   /** `f32x4.relaxed_madd` and friends: a fused multiply-add where the machine has one. */
@@ -60,8 +63,8 @@ export class Func {
   }
 
   /** Parameter `i`, as a pointer or a count. */
-  int(i: number): Local<"i32"> {
-    return this.params[i] as Local<"i32">;
+  int(i: number): Int {
+    return this.params[i] as Int;
   }
 
   /** A new variable, zero when the function starts. */
@@ -83,8 +86,13 @@ export class Func {
   }
 
   /** Adds to an integer variable. */
-  increase(local: Local<"i32">, by: I32): void {
+  increase(local: Int, by: I32): void {
     this.set(local, i32.add(local, by));
+  }
+
+  /** A new variable holding `value`, but `most` if that is less; both unsigned. */
+  min(value: Expr<"i32">, most: Value<"i32">): Int {
+    return this.let(i32.min_u(this.let(value), most));
   }
 
   /** Runs an instruction for its effect: a store, or a call that returns nothing. */
@@ -158,14 +166,14 @@ export class Func {
   }
 
   /** Counts a new variable through a range, comparing unsigned; it is left at the first value past the end. */
-  for({ from = 0, to, step = 1 }: Range, body: (i: Local<"i32">) => void): Local<"i32"> {
+  for({ from = 0, to, step = 1 }: Range, body: (i: Int) => void): Int {
     const i = this.let(i32.of(from));
     this.count(i, { to, step }, () => body(i));
     return i;
   }
 
   /** Counts a variable on from its current value. */
-  count(i: Local<"i32">, { to, step = 1 }: Omit<Range, "from">, body: () => void): void {
+  count(i: Int, { to, step = 1 }: Omit<Range, "from">, body: () => void): void {
     this.while(i32.lt_u(i, to), () => {
       body();
       this.increase(i, step);

@@ -15,8 +15,8 @@ import { queryKernel } from "./attention_query.ts";
 import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { type Arg, type Call, chunkOf, floatWord, type Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { SCRATCH_BYTES } from "./machine.ts";
-import { type BoundRegion, lowerRegion } from "./region.ts";
+import { type BoundRegion, lowerCopy, lowerRegion } from "./region.ts";
+import { SCRATCH_BYTES } from "./scratch.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
 type Input = OpCall["inputs"][number];
@@ -245,17 +245,9 @@ function operandOf(call: OpCall, calls: Call[], input: Input, lead: number, axes
   if (axes === 2 && size(shape) > 0 && shape.at(-1) !== 1 && strides.at(-1) !== 1) {
     const outer = shape.map((n, axis) => strides[axis] === 0 && axis !== shape.length - 1 ? 1 : n);
     const contiguous = stridesOf(outer), { dtype } = input;
-    const from = ref;
+    const from = { ref, strides };
     ref = call.temporary(4 * size(outer));
-    const body: Region["body"] = [{ kind: "load", input: 0, strides, offset: 0, dtype }];
-    const region: Region = {
-      outer,
-      inner: [],
-      body,
-      stores: [{ value: 0, output: 0, strides: contiguous, offset: 0 }],
-    };
-    const bound: BoundRegion = { name: call.name, region, inputs: [from], outputs: [ref], outputTypes: [dtype] };
-    calls.push(...lowerRegion(bound, call.temporary));
+    calls.push(...lowerCopy(call, { shape: outer, from, to: { ref, strides: contiguous }, dtype }));
     strides = contiguous.map((stride, axis) => outer[axis] === 1 ? 0 : stride);
   }
   return { ref, batch: strides.slice(0, lead), row: strides[lead] };

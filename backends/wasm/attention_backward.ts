@@ -13,7 +13,7 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import {
   type Args,
   clamp,
@@ -33,8 +33,6 @@ import { i32 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { expOfWeight, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
-
-type Int = Local<"i32">;
 
 /** Names of the working memory's parts. */
 const SPACE = ["weights", "grads", "keyColumns", "valueColumns", "keyRows", "queryRows", "dk", "dv"] as const;

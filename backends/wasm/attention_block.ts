@@ -11,19 +11,22 @@
  *
  * @module
  */
-import type { Assembler, Func, Local } from "./assembler.ts";
+import type { Assembler, Func, Int } from "./assembler.ts";
+import { movePointers } from "./batch.ts";
 import { type Expr, i32, memory, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
 import { copyColumns, copyRows } from "./packing.ts";
 import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
 import { callTile, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
-type Int = Local<"i32">;
 /** The argument block of a kernel. */
 export type Args = Readonly<Record<string, Int>>;
 
 /** The `diagonal` of a block in which every query sees every key, with room to add to it. */
 export const ALL_SEEN = 1 << 30;
+
+/** A score that counts for nothing, and the maximum where there is no other. */
+export const NOTHING_SEEN = f32x4.const(-Infinity);
 
 /** Floats after the scores of a row that a walk may fill with zeros. */
 export const ROW_PADDING = 8;
@@ -156,7 +159,17 @@ export function scoresAt(f: Func, row: Int, at: Int, scale: Vector, mask: MaskSh
   if (mask.kind === "none") return scores;
   const element = f.let(mask.step === 1 ? v128.load(i32.add(maskRow, at)) : v128.load32_splat(maskRow));
   if (mask.kind === "add") return f.let(f32x4.add(scores, element));
-  return f.let(v128.select(i32x4.ne(element, i32x4.const(0)), scores, f32x4.const(-Infinity)));
+  return f.let(v128.select(i32x4.ne(element, i32x4.const(0)), scores, NOTHING_SEEN));
+}
+
+/** The largest score, or 0 where nothing is seen. */
+export function finitePeak(peak: Vector): V128 {
+  return v128.andnot(peak, f32x4.eq(peak, NOTHING_SEEN));
+}
+
+/** The sum of the weights, or 1 where nothing is seen. */
+export function divisor(total: Vector): V128 {
+  return v128.select(f32x4.eq(total, f32x4.const(0)), f32x4.const(1), total);
 }
 
 /** Combines four lanes; the result is in each of them. */
@@ -194,12 +207,7 @@ export function keyOf(op: string, names: readonly string[], axes: number, { kind
 export function moveToBatch(f: Func, args: Args, axes: number, names: readonly string[], index: Int): Args {
   const moved: Record<string, Int> = {};
   for (const name of names) moved[name] = f.let(args[name]);
-  const rest = f.let(index);
-  for (let axis = axes - 1; axis >= 0; axis--) {
-    const at = f.let(axis === 0 ? rest : i32.rem_u(rest, args[`batch${axis}`]));
-    if (axis > 0) f.set(rest, i32.div_u(rest, args[`batch${axis}`]));
-    for (const name of names) f.increase(moved[name], i32.mul(at, args[`${name}Batch${axis}`]));
-  }
+  movePointers(f, args, axes, moved, f.let(index));
   return moved;
 }
 

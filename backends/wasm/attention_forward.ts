@@ -12,34 +12,33 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import {
   acrossLanes,
   type Args,
   clamp,
   clearRows,
   copyRow,
+  divisor,
   eachVector,
   endRow,
+  finitePeak,
   keyOf,
   type MaskShape,
   moveToBatch,
   multiply,
+  NOTHING_SEEN,
   pack,
   scoresAt,
   spaceOf,
 } from "./attention_block.ts";
-import { i32, memory, type V128 } from "./instructions.ts";
+import { i32, memory } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { expOfWeight, log, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
-type Int = Local<"i32">;
-
 /** Names of the working memory's parts. */
 const SPACE = ["scores", "keyPanels", "valuePanels", "sums", "peaks", "totals"] as const;
-
-const NOTHING_SEEN = f32x4.const(-Infinity);
 
 /** The kernel for a number of batch axes and a kind of mask; `names` are the arguments. */
 export function forwardKernel(names: readonly string[], axes: number, mask: MaskShape): Kernel {
@@ -205,14 +204,4 @@ class ForwardWriter {
     });
     f.do(memory.copy(i32.add(args.logSum, i32.shl(place, 2)), peaks, size));
   }
-}
-
-/** The largest score, or 0 where nothing is seen. */
-function finitePeak(peak: Vector): V128 {
-  return v128.andnot(peak, f32x4.eq(peak, NOTHING_SEEN));
-}
-
-/** The sum of the weights, or 1 where nothing is seen. */
-function divisor(total: Vector): V128 {
-  return v128.select(f32x4.eq(total, f32x4.const(0)), f32x4.const(1), total);
 }

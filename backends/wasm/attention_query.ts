@@ -9,16 +9,24 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
-import { acrossLanes, type Args, clamp, keyOf, type MaskShape, moveToBatch, spaceOf } from "./attention_block.ts";
+import type { Func, Int } from "./assembler.ts";
+import {
+  acrossLanes,
+  type Args,
+  clamp,
+  divisor,
+  finitePeak,
+  keyOf,
+  type MaskShape,
+  moveToBatch,
+  NOTHING_SEEN,
+  spaceOf,
+} from "./attention_block.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
 import { type Kernel, kernel } from "./kernel.ts";
 import { expOfWeight, log, type Vector } from "./math.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
 
-type Int = Local<"i32">;
-
-const NOTHING_SEEN = f32x4.const(-Infinity);
 /** Vectors of a dot product, and of a sum of values, that are under way at once. */
 const DOT_VECTORS = 4, SUM_VECTORS = 8;
 
@@ -53,12 +61,12 @@ function writeQuery(f: Func, args: Args, axes: number, mask: MaskShape, item: In
     scores: spaceOf(f, args, ["scores"], item).scores,
   };
   const { top, last } = writeScores(f, args, mask, query);
-  const peak = f.let(v128.andnot(top, f32x4.eq(top, NOTHING_SEEN)));
+  const peak = f.let(finitePeak(top));
   const total = writeWeights(f, query.scores, last, peak);
-  const divisor = f.let(v128.select(f32x4.eq(total, f32x4.const(0)), f32x4.const(1), total));
+  const sum = f.let(divisor(total));
   const y = f.let(i32.add(args.y, i32.shl(i32.mul(item, args.valueChannels), 2)));
-  writeValues(f, args, query, last, y, f.let(f32x4.div(f32x4.const(1), divisor)));
-  const logSum = f.let(f32x4.add(peak, log(f, divisor)));
+  writeValues(f, args, query, last, y, f.let(f32x4.div(f32x4.const(1), sum)));
+  const logSum = f.let(f32x4.add(peak, log(f, sum)));
   f.do(v128.store32_lane(i32.add(args.logSum, i32.shl(item, 2)), logSum, 0));
 }
 

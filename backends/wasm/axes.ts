@@ -118,7 +118,7 @@ function vectorAxis(region: Region): number {
   return best;
 }
 
-/** Row axes, the one along which something is read that lies across the vector axis last: see `RegionShape.transposed`. */
+/** Row axes, the one along which something is read that lies across the vector axis last: see `RegionAnalysis.transposed`. */
 function transposedLast(region: Region, rows: readonly number[], vector: number): number[] {
   const last = rows.find((axis) =>
     region.body.some((instr) => instr.kind === "load" && instr.strides[axis] === 1 && instr.strides[vector] > 1)

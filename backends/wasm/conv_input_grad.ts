@@ -19,7 +19,7 @@ import { withSeparateEpilogue } from "./epilogue.ts";
 import { imageProduct } from "./image_product.ts";
 import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { lowerRegion } from "./region.ts";
+import { lowerCopy, lowerRegion } from "./region.ts";
 import { contiguous, type Result, winogradConv } from "./winograd_conv.ts";
 import { windowMatrix, type Windows } from "./windows.ts";
 
@@ -135,6 +135,15 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
       }),
     ];
   }
+  return phaseProduct(target, sizes, phases, weights);
+}
+
+/** The gradient of one phase as a product of its filters, put into `weights`, with the windows of dy. */
+function phaseProduct(call: OpCall, sizes: Sizes, phases: Phases, weights: Ref): Call[] {
+  const [y, x] = phases;
+  const { batch, groups, channels, filters } = sizes;
+  const kernel = [y.taps, x.taps] as const, places = [y.places, x.places] as const;
+  const depth = filters * size(kernel);
   const [height, width] = sizes.output;
   const image = { ref: call.inputs[0].ref, planes: batch * groups * filters, height, width };
   const windows: Windows = {
@@ -148,7 +157,7 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
   return [
     ...calls,
     ...exchangeFilters(call, sizes, phases, weights, false),
-    ...imageProduct(target, {
+    ...imageProduct(call, {
       rows: channels,
       columns: size(places),
       depth,
@@ -159,7 +168,7 @@ function phase(call: OpCall, sizes: Sizes, phases: Phases, to: Ref): Call[] {
       aOrder: "rows",
       aStride: 4 * depth,
       ...b,
-      c: to,
+      c: call.outputs[0].ref,
     }),
   ];
 }
@@ -169,15 +178,10 @@ function exchangeFilters(call: OpCall, sizes: Sizes, [y, x]: Phases, to: Ref, ba
   const { groups, filters, channels, kernel } = sizes;
   const area = size(kernel), sign = backwards ? -1 : 1;
   const [firstY, firstX] = [y, x].map(({ tap, taps, step }) => tap + (backwards ? (taps - 1) * step : 0));
-  const outer = [groups, channels, filters, y.taps, x.taps];
+  const shape = [groups, channels, filters, y.taps, x.taps];
   const strides = [filters * channels * area, area, channels * area, sign * y.step * kernel[1], sign * x.step];
-  const region: Region = {
-    outer,
-    inner: [],
-    body: [{ kind: "load", input: 0, strides, offset: firstY * kernel[1] + firstX, dtype: "f32" }],
-    stores: [{ value: 0, output: 0, strides: stridesOf(outer), offset: 0 }],
-  };
-  return copy(call, region, [call.inputs[1].ref], to);
+  const { ref } = call.inputs[1], first = { ...ref, offset: ref.offset + 4 * (firstY * kernel[1] + firstX) };
+  return lowerCopy(call, { shape, from: { ref: first, strides }, to: { ref: to, strides: stridesOf(shape) } });
 }
 
 /** Where a phase's elements belong. */
@@ -189,26 +193,18 @@ function strided({ input: [height, width] }: Sizes, [y, x]: Phases, { stride }: 
 /** Puts a phase's elements where they belong. */
 function place(call: OpCall, sizes: Sizes, phases: Phases, attrs: ConvInputGradAttrs, from: Ref, to: Ref): Call[] {
   const { ref, plane, row, column } = strided(sizes, phases, attrs, to);
-  const outer = [sizes.batch * sizes.groups * sizes.channels, ...phases.map(({ places }) => places)];
-  const region: Region = {
-    outer,
-    inner: [],
-    body: [{ kind: "load", input: 0, strides: stridesOf(outer), offset: 0, dtype: "f32" }],
-    stores: [{ value: 0, output: 0, strides: [plane, row, column], offset: 0 }],
-  };
-  return copy(call, region, [from], ref);
+  const shape = [sizes.batch * sizes.groups * sizes.channels, ...phases.map(({ places }) => places)];
+  const target = { ref, strides: [plane, row, column] };
+  return lowerCopy(call, { shape, from: { ref: from, strides: stridesOf(shape) }, to: target });
 }
 
-function fill(call: OpCall, shape: readonly number[], to: Ref): Call[] {
+/** Zeros. */
+function fill({ name, temporary }: OpCall, shape: readonly number[], to: Ref): Call[] {
   const region: Region = {
     outer: shape,
     inner: [],
     body: [{ kind: "const", value: 0, dtype: "f32" }],
     stores: [{ value: 0, output: 0, strides: stridesOf(shape), offset: 0 }],
   };
-  return copy(call, region, [], to);
-}
-
-function copy({ name, temporary }: OpCall, region: Region, inputs: readonly Ref[], to: Ref): Call[] {
-  return lowerRegion({ name, region, inputs, outputs: [to], outputTypes: ["f32"] }, temporary);
+  return lowerRegion({ name, region, inputs: [], outputs: [to], outputTypes: ["f32"] }, temporary);
 }

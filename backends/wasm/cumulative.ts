@@ -6,7 +6,7 @@
 import { isFloat } from "../../core/dtype.ts";
 import { size } from "../../core/shape.ts";
 import type { CumulativeAttrs } from "../../ops/cumulative.ts";
-import type { Local } from "./assembler.ts";
+import type { Int } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
@@ -19,7 +19,7 @@ const cumulativeKernel = (kind: "f32" | "i32", exclusive: boolean) =>
   kernel(`cumulativeSum ${kind}${exclusive ? " exclusive" : ""}`, ARGS, ({ f, args, begin, end }) => {
     const { x, y, n, inner, first, step } = args;
     const add = kind === "f32" ? f32x4.add : i32x4.add;
-    const column = (offset: Local<"i32">, width: 4 | 1) => {
+    const column = (offset: Int, width: 4 | 1) => {
       const place = f.let(offset);
       const total = f.let(i32x4.const(0));
       f.for({ to: n }, () => {

@@ -10,7 +10,7 @@ import type { Call, Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import type { Epilogue } from "./product.ts";
 import { lowerRegion } from "./region.ts";
-import { shapeOf } from "./region_shape.ts";
+import { analyze } from "./region_analysis.ts";
 
 const whole = (buffer: number): Ref => ({ buffer, offset: 0 });
 
@@ -21,7 +21,7 @@ export function epilogueOf({ step, program }: OpCall, rows: number, columns: num
   if (region.outer.at(-1) !== columns || size(region.outer) !== rows * columns) return "separate";
   const types = step.outputs.map((buffer) => program.buffers[buffer].dtype);
   return {
-    shape: shapeOf(planLoops(region, true), region.stores.map((store) => types[store.output])),
+    analysis: analyze(planLoops(region, true), region.stores.map((store) => types[store.output])),
     inputs: inputs.map(whole),
     outputs: step.outputs.map(whole),
   };
@@ -35,7 +35,7 @@ export function storeOnly({ outputs: [out] }: OpCall, rows: number, columns: num
     body: [{ kind: "result", dtype: "f32" }],
     stores: [{ value: 0, output: 0, strides: [columns, 1], offset: 0 }],
   };
-  return { shape: shapeOf(planLoops(region, true), ["f32"]), inputs: [], outputs: [out.ref] };
+  return { analysis: analyze(planLoops(region, true), ["f32"]), inputs: [], outputs: [out.ref] };
 }
 
 /** Lowers an op without its epilogue into temporary memory, if it has one, and the epilogue as a region after it. */

@@ -8,13 +8,11 @@
 import { isFloat } from "../../core/dtype.ts";
 import { size } from "../../core/shape.ts";
 import type { IndexAttrs } from "../../ops/index.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { type Expr, f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, floatWord, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { f32x4, i32x4, v128 } from "./simd.ts";
-
-type Int = Local<"i32">;
 
 /** Nanoseconds for one element moved alone, and for one in a vector. */
 const ELEMENT_COST = 1, VECTOR_COST = 0.3;
@@ -119,7 +117,7 @@ const indexAddKernel = (kind: "f32" | "i32", perElement: boolean) =>
     f.for({ from: begin, to: end }, (item) => {
       const outer = f.let(i32.div_u(item, pieces));
       const first = f.let(i32.mul(i32.rem_u(item, pieces), columns));
-      const width = f.let(i32.min_u(f.let(i32.sub(inner, first)), columns));
+      const width = f.min(i32.sub(inner, first), columns);
       const into = f.let(i32.add(i32.mul(i32.mul(outer, n), inner), first));
       copyRows(f, { from: x, to: y, start: into, rows: n, inner, width });
       const from = f.let(i32.add(i32.mul(i32.mul(outer, count), inner), first));

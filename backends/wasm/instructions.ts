@@ -53,7 +53,7 @@ export function uleb(n: number): number[] {
 }
 
 /** A signed 32-bit number in LEB128. */
-export function sleb(n: number): number[] {
+function sleb(n: number): number[] {
   const bytes: number[] = [];
   for (;;) {
     const byte = n & 127;
@@ -122,9 +122,7 @@ export const i32 = {
   sub: (a: I32, b: I32): Expr<"i32"> => isConstant(b, 0) ? i32.of(a) : compute(0x6b)(a, b),
   mul: (a: I32, b: I32): Expr<"i32"> =>
     isConstant(b, 1) ? i32.of(a) : isConstant(a, 1) ? i32.of(b) : compute(0x6c)(a, b),
-  div_s: compute(0x6d),
   div_u: compute(0x6e),
-  rem_s: compute(0x6f),
   rem_u: compute(0x70),
   and: compute(0x71),
   or: compute(0x72),
@@ -151,11 +149,9 @@ export const i32 = {
   /** The smaller of two unsigned variables or constants. */
   min_u: (a: I32, b: I32): Expr<"i32"> => i32.select(i32.lt_u(a, b), a, b),
   load: load("i32", 0x28, 2),
-  load16_u: load("i32", 0x2f, 1),
   store: store<"i32">(0x36, 2),
   reinterpret_f32: unary<"f32", "i32">("i32", 0xbc),
   wrap_i64: unary<"i64", "i32">("i32", 0xa7),
-  trunc_sat_f32_s: unary<"f32", "i32">("i32", [0xfc, 0]),
   atomic_load: load("i32", atomic(0x10), 2),
   atomic_store: store<"i32">(atomic(0x17), 2),
   /** Adds in memory; the value is what was there before. */
@@ -184,11 +180,8 @@ export const i64 = {
   and: binary<"i64", "i64">("i64", 0x83),
   or: binary<"i64", "i64">("i64", 0x84),
   shl: binary<"i64", "i64">("i64", 0x86),
-  shr_s: binary<"i64", "i64">("i64", 0x87),
   shr_u: binary<"i64", "i64">("i64", 0x88),
   extend_i32_u: unary<"i32", "i64">("i64", 0xad),
-  load: load("i64", 0x29, 3),
-  load32_u: load("i64", 0x35, 2),
   atomic_load: load("i64", atomic(0x11), 3),
   atomic_store: store<"i64">(atomic(0x18), 3),
   /** Subtracts in memory; the value is what was there before. */
@@ -230,7 +223,6 @@ export const f32 = {
   load: load("f32", 0x2a, 2),
   store: store<"f32">(0x38, 2),
   add: binary<"f32", "f32">("f32", 0x92),
-  mul: binary<"f32", "f32">("f32", 0x94),
   eq: binary<"f32", "i32">("i32", 0x5b),
   ne: binary<"f32", "i32">("i32", 0x5c),
   lt: binary<"f32", "i32">("i32", 0x5d),

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Assembler, Func, Local } from "./assembler.ts";
+import type { Assembler, Func, Int } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 
 /** Code for one structure of work. */
@@ -48,9 +48,9 @@ export interface Call {
 export interface KernelBody<Name extends string> {
   readonly f: Func;
   /** The argument block, loaded into variables. */
-  readonly args: Readonly<Record<Name, Local<"i32">>>;
-  readonly begin: Local<"i32">;
-  readonly end: Local<"i32">;
+  readonly args: Readonly<Record<Name, Int>>;
+  readonly begin: Int;
+  readonly end: Int;
 }
 
 /** A kernel whose code `write` writes. */
@@ -71,11 +71,11 @@ export function kernel<Name extends string>(
 }
 
 /** Loads the words of an argument block into variables. */
-export function loadArgs<Name extends string>(
+function loadArgs<Name extends string>(
   f: Func,
-  block: Local<"i32">,
+  block: Int,
   names: readonly Name[],
-): Record<Name, Local<"i32">> {
+): Record<Name, Int> {
   const entries = names.map((name, i) => [name, f.let(i32.load(block, 4 * i))]);
   return Object.fromEntries(entries);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { MissingKernelError } from "../../core/errors.ts";
 import type { LoopStep, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
 import { type Call, type Ref, TEMPORARY } from "./kernel.ts";
 import { lowerArgmax, lowerArgmin } from "./argmax.ts";
@@ -56,6 +57,7 @@ export class Lowering {
 
   #lower(steps: readonly Step[]): Item[] {
     return steps.flatMap((step): Item[] => {
+      if (step.kind === "loop" && step.length === 0) return [];
       if (step.kind === "loop") return [{ loop: step, items: this.#lower(step.steps) }];
       let used = 0;
       const temporary = (bytes: number): Ref => {
@@ -81,13 +83,13 @@ export class Lowering {
 
   #op(step: OpStep, temporary: (bytes: number) => Ref): Call[] {
     const lower = lowerings[step.op];
-    if (!lower) throw new TypeError(`Cannot lower "${step.op}" on wasm: it has no such kernel`);
+    if (!lower) throw new MissingKernelError(`Cannot run "${step.op}" on backend "wasm": it has no such kernel`);
     const call: OpCall = {
       step,
       program: this.program,
       name: step.name,
       inputs: step.inputs.map(({ buffer, offset, shape, dtype, strides }) => (
-        { shape, dtype, strides, ref: { buffer, offset: 4 * offset } }
+        { shape, dtype, strides, ref: { buffer, offset: 4 * offset } } // f16 was widened: every element has 4 bytes
       )),
       outputs: step.outputSpecs.map((spec, i) => ({ ...spec, ref: { buffer: step.outputs[i], offset: 0 } })),
       threads: this.threads,

@@ -8,6 +8,7 @@ import { DeviceLostError } from "../../core/errors.ts";
 import { dispatcherModule, FAILURE, NOTHING, resetDispatcher, WORK } from "./dispatch.ts";
 import type { Kernel } from "./kernel.ts";
 import { Heap } from "./memory.ts";
+import { SCRATCH_BYTES } from "./scratch.ts";
 import { maySleep, MODULE_ENTRY, startWorker } from "./threads.ts";
 
 /** A kernel's function in this thread, and its index in every thread's table. */
@@ -16,8 +17,6 @@ export interface Installed {
   readonly run: (args: number, begin: number, end: number) => void;
 }
 
-/** Bytes of scratch memory that each thread's kernels may use while they run. */
-export const SCRATCH_BYTES = 2 << 20;
 /** Milliseconds of work that could have been shared after which the workers are started. */
 const PATIENCE = 50;
 

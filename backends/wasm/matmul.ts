@@ -5,20 +5,15 @@
  */
 import type { Region } from "../../core/program.ts";
 import { size, stridesOf } from "../../core/shape.ts";
+import type { MatmulAttrs } from "../../ops/matmul.ts";
 import { epilogueOf, storeOnly, withSeparateEpilogue } from "./epilogue.ts";
 import type { Call, Ref } from "./kernel.ts";
 import { FEWEST_COLUMNS, lowerVectorProduct, MOST_VECTORS } from "./matvec.ts";
 import type { OpCall } from "./op_call.ts";
 import { packingOf, type Strides } from "./packing.ts";
 import { callPacking, packedBytes, paysAhead } from "./packing_ahead.ts";
-import { callProduct, depthBlockOf, type Epilogue, fillsTiles, type Product } from "./product.ts";
-import { type BoundRegion, lowerRegion } from "./region.ts";
-
-/** Attributes of the op. */
-export interface MatmulAttrs {
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
-}
+import { callProduct, depthBlockOf, type Epilogue, fillsTiles, type OperandB } from "./product.ts";
+import { type BoundRegion, lowerCopy, lowerRegion } from "./region.ts";
 
 /** A matrix, or a batch of them, with strides in elements. */
 interface Matrix extends Strides {
@@ -157,7 +152,7 @@ function tiled(call: OpCall, shapes: Shapes, epilogue: Epilogue | null): Call[] 
 function readableB(
   call: OpCall,
   { b, batch, rows, columns, depth }: Shapes,
-): { b: Pick<Product, "b" | "bStride" | "packing" | "packingArgs">; calls: Call[] } {
+): { b: OperandB; calls: Call[] } {
   const inPlace = b.column === 1 && (rows < FEW_ROWS || 4 * depth * columns <= SMALL_B);
   const bStride = 4 * b.row;
   if (inPlace) return { b: { b: b.ref, bStride, packing: null, packingArgs: {} }, calls: [] };
@@ -176,7 +171,7 @@ function readableB(
     packing,
     packingArgs,
   };
-  const packed: Pick<Product, "b" | "bStride" | "packing" | "packingArgs"> = {
+  const packed: OperandB = {
     b: panels,
     bStride: packedBytes(1, columns),
     packing: "ahead",
@@ -192,13 +187,7 @@ function readableA(call: OpCall, { a, batch, rows, depth }: Shapes): { a: Matrix
   const outer = [...distinct, rows, depth];
   const strides = stridesOf(outer);
   const ref = call.temporary(4 * size(outer));
-  const region: Region = {
-    outer,
-    inner: [],
-    body: [{ kind: "load", input: 0, strides: [...a.batch, a.row, a.column], offset: 0, dtype: "f32" }],
-    stores: [{ value: 0, output: 0, strides, offset: 0 }],
-  };
-  const bound: BoundRegion = { name: call.name, region, inputs: [a.ref], outputs: [ref], outputTypes: ["f32"] };
+  const from = { ref: a.ref, strides: [...a.batch, a.row, a.column] };
   const copied = { ref, batch: a.batch.map((stride, axis) => stride === 0 ? 0 : strides[axis]), row: depth, column: 1 };
-  return { a: copied, calls: lowerRegion(bound, call.temporary) };
+  return { a: copied, calls: lowerCopy(call, { shape: outer, from, to: { ref, strides } }) };
 }

@@ -13,14 +13,12 @@
  * @module
  */
 import type { Region } from "../../core/program.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { even } from "./blocks.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import { type BoundRegion, lowerRegion } from "./region.ts";
 import { v128 } from "./simd.ts";
-
-type Int = Local<"i32">;
 
 /** A few rows times a matrix, or a batch of such products along one axis. Strides are in bytes. */
 export interface VectorProduct {

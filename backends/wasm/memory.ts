@@ -14,7 +14,7 @@ const MOST_PAGES = 65535;
 const ALIGNMENT = 64;
 const FIRST_PAGES = 256;
 /** Bytes at the start of memory that the dispatcher owns. */
-export const RESERVED = 1024;
+const RESERVED = 1024;
 /** Address of the number of pages there are, for threads that may not have noticed. */
 export const PAGES = 256;
 /** Freed blocks of one size that are kept whole. */

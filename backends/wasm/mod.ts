@@ -6,6 +6,18 @@
  *               region.ts, matmul.ts, conv.ts, ...                  machine.ts compiles new kernels
  * ```
  *
+ * The files:
+ *
+ * ```text
+ *  running    lowering op_call kernel  program dispatch  machine threads memory scratch features
+ *  regions    region axes split  region_analysis region_code region_values access
+ *  products   matmul matvec  product product_code tile  packing packing_ahead epilogue  batch blocks
+ *  images     conv conv_input_grad image_product windows padding  direct pool  winograd*
+ *  attention  attention*
+ *  other ops  index sort argmax cumulative update
+ *  code       scalar math arithmetic trigonometry half  assembler instructions simd
+ * ```
+ *
  * @module
  */
 import type { Backend, Executable } from "../../core/backend.ts";

@@ -1,15 +1,34 @@
 /**
- * Packing of matrices: how B reaches the panels that a product walks along, whatever its strides.
+ * Packing of matrices into panels: all of B, whatever its strides, and the rows of A where they do not lie well.
  *
- * A panel is eight columns; for each k it holds eight floats.
+ * A panel is eight columns of B or five rows of A; for each k it holds eight floats.
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int, Local } from "./assembler.ts";
 import { type Expr, i32 } from "./instructions.ts";
-import type { Packing, Piece } from "./product.ts";
 import { transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
+
+/** The piece of B that a packing is asked for. */
+export interface Piece {
+  /** First k, and how many. */
+  readonly depthBegin: Int;
+  readonly depth: Int;
+  /** First column, and how many. */
+  readonly columnBegin: Int;
+  readonly columns: Int;
+  /** Where the panels go: for each 8 columns, for each k, 8 floats. */
+  readonly to: Int;
+}
+
+/** Writes the code that packs a piece of B. `args` holds the packing's own arguments, moved to the current batch. */
+export interface Packing {
+  readonly key: string;
+  /** Names of the arguments it reads besides those of the product. */
+  readonly args: readonly string[];
+  write(f: Func, args: Readonly<Record<string, Int>>, piece: Piece): void;
+}
 
 /** Elements between neighbours of a matrix. */
 export interface Strides {
@@ -24,7 +43,7 @@ export function packingOf(b: Strides): Packing {
   return { key: "strided", args: ["bColumn"], write: packStrided };
 }
 
-type Args = Readonly<Record<string, Local<"i32">>>;
+type Args = Readonly<Record<string, Int>>;
 
 /** A matrix on its way to panels. */
 export interface Lines {
@@ -32,8 +51,8 @@ export interface Lines {
   readonly from: Expr<"i32">;
   readonly stride: Expr<"i32">;
   /** How many k there are, and how many elements for each of them. */
-  readonly depth: Local<"i32">;
-  readonly length: Local<"i32">;
+  readonly depth: Int;
+  readonly length: Int;
   /** How many of the elements a panel takes, 8 at most. */
   readonly width: number;
   /** Where the panels go: for each of them, for each k, 8 floats. */
@@ -93,7 +112,7 @@ export function copyColumns(f: Func, { from, stride, depth, length, width, to }:
 /** Fewer than four columns, one element at a time. */
 function storeLanes(
   f: Func,
-  address: Local<"i32">,
+  address: Int,
   columns: readonly Local<"v128">[],
   at: (k: number) => number,
 ): void {
@@ -105,12 +124,12 @@ function storeLanes(
 /** Addresses of a panel's columns at the first k; past the last column the last one again. */
 function panelColumns(
   f: Func,
-  first: Local<"i32">,
+  first: Int,
   stride: Expr<"i32">,
-  begin: Local<"i32">,
-  length: Local<"i32">,
+  begin: Int,
+  length: Int,
   width: number,
-): Local<"i32">[] {
+): Int[] {
   const last = f.let(i32.sub(length, 1));
   return Array.from({ length: width }, (_, i) => {
     return f.let(i32.add(first, i32.mul(i32.min_u(f.let(i32.add(begin, i)), last), stride)));

@@ -10,7 +10,7 @@
 import { even, roundUp } from "./blocks.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
-import type { Packing } from "./product.ts";
+import type { Packing } from "./packing.ts";
 import { MOST_COLUMNS, MOST_ROWS } from "./product_code.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
@@ -60,8 +60,8 @@ function packingKernel(packing: Packing, names: readonly string[]): Kernel {
     f.for({ from: begin, to: end }, (item) => {
       const columnBegin = f.let(i32.mul(i32.rem_u(item, args.columnBlocks), args.columnBlock));
       const depthBegin = f.let(i32.mul(i32.div_u(item, args.columnBlocks), args.depthBlock));
-      const columns = f.let(i32.min_u(f.let(i32.sub(args.columns, columnBegin)), args.columnBlock));
-      const depth = f.let(i32.min_u(f.let(i32.sub(args.depth, depthBegin)), args.depthBlock));
+      const columns = f.min(i32.sub(args.columns, columnBegin), args.columnBlock);
+      const depth = f.min(i32.sub(args.depth, depthBegin), args.depthBlock);
       const before = i32.add(i32.mul(depthBegin, args.padded), i32.mul(columnBegin, depth));
       const to = f.let(i32.add(args.panels, i32.shl(before, 2)));
       packing.write(f, args, { depthBegin, depth, columnBegin, columns, to });

@@ -4,12 +4,10 @@
  * @module
  */
 import type { Sliding } from "../../ops/window.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { i32, type V128 } from "./instructions.ts";
 import { type Call, chunkOf, floatWord, type Kernel, kernel, type Ref } from "./kernel.ts";
-import { i32x4, i8x16, v128 } from "./simd.ts";
-
-type Int = Local<"i32">;
+import { i32x4, i8x16, loadLanes, v128 } from "./simd.ts";
 
 /** What there is to pad. */
 export interface Image {
@@ -145,7 +143,5 @@ function frameKernel(names: readonly string[], split: number): Kernel {
 function fourPixels(f: Func, pixel: Int, split: number): V128 {
   if (split === 1) return v128.load(pixel);
   if (split === 2) return i8x16.shuffle32(f.let(v128.load(pixel)), f.let(v128.load(pixel, 16)), [0, 2, 4, 6]);
-  const value = f.let(v128.load32_zero(pixel));
-  for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(pixel, value, lane, 4 * split * lane));
-  return value;
+  return loadLanes(f, [pixel, pixel, pixel, pixel], (lane) => 4 * split * lane);
 }

@@ -6,15 +6,13 @@
 import type { Region } from "../../core/program.ts";
 import { size, type Spec } from "../../core/shape.ts";
 import type { PoolAttrs, SumPoolGradAttrs } from "../../ops/pool.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { f32, i32, type V128 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
 import { padImage, reach } from "./padding.ts";
 import { lowerRegion } from "./region.ts";
 import { f32x4, i32x4, i8x16, v128 } from "./simd.ts";
-
-type Int = Local<"i32">;
 
 const ARGS = [
   "large",

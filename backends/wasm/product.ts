@@ -2,9 +2,10 @@
  * Blocked products C = A · B: the loops around the tile.
  *
  * ```text
- *  one work item = one block of C (up to 240 rows by 512 columns)
+ *  one work item = one block of C (up to 240 rows by 512 columns; 2048 where B is packed ahead and nothing is fused)
  *    for slices of the inner axis, up to 384 long
- *      pack the block's columns of B into panels of 8, in this thread's scratch memory (unless they are packed ahead)
+ *      pack the block's columns of B into panels of 8, unless they are packed ahead or read in place
+ *      pack the block's rows of A into tiles of 5, where that pays
  *      for each panel (it stays in the first-level cache)
  *        for each tile of 5 rows: C += A · panel
  *    epilogue: fused scalar ops on the finished block, while it is in the cache
@@ -14,38 +15,25 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
 import { even, roundUp } from "./blocks.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
+import type { Packing } from "./packing.ts";
 import { argsFor, keyOf } from "./region.ts";
-import type { RegionShape } from "./region_shape.ts";
+import type { RegionAnalysis } from "./region_analysis.ts";
 import { MOST_COLUMNS, MOST_DEPTH, MOST_ROWS, ProductWriter } from "./product_code.ts";
 import { type AOrder, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 
-type Int = Local<"i32">;
-
-/** The piece of B that a packing is asked for. */
-export interface Piece {
-  /** First k, and how many. */
-  readonly depthBegin: Int;
-  readonly depth: Int;
-  /** First column, and how many. */
-  readonly columnBegin: Int;
-  readonly columns: Int;
-  /** Where the panels go: for each 8 columns, for each k, 8 floats. */
-  readonly to: Int;
-}
-
-/** Writes the code that packs a piece of B. `args` holds the packing's own arguments, moved to the current batch. */
-export interface Packing {
-  readonly key: string;
-  /** Names of the arguments it reads besides those of the product. */
-  readonly args: readonly string[];
-  write(f: Func, args: Readonly<Record<string, Int>>, piece: Piece): void;
+/** B, as a product takes it. */
+export interface OperandB {
+  readonly b: Ref;
+  /** Null to read B in place with its rows `bStride` bytes apart; "ahead" if B is panels already (`packing_ahead.ts`). */
+  readonly packing: Packing | "ahead" | null;
+  readonly bStride: number;
+  readonly packingArgs: Readonly<Record<string, Arg>>;
 }
 
 /** One product, or a batch of them. */
-export interface Product {
+export interface Product extends OperandB {
   readonly name: string;
   /** Threads that share the blocks. */
   readonly threads: number;
@@ -64,11 +52,6 @@ export interface Product {
   readonly aStride: number;
   /** Whether to copy each block of A to where its tiles are contiguous, by columns. */
   readonly packA?: boolean;
-  readonly b: Ref;
-  /** Null to read B in place with its rows `bStride` bytes apart; "ahead" if B is panels already (`packing_ahead.ts`). */
-  readonly packing: Packing | "ahead" | null;
-  readonly bStride: number;
-  readonly packingArgs: Readonly<Record<string, Arg>>;
   /** Contiguous: batch, rows, columns. */
   readonly c: Ref;
   readonly epilogue: Epilogue | null;
@@ -76,7 +59,7 @@ export interface Product {
 
 /** Scalar ops on the result. */
 export interface Epilogue {
-  readonly shape: RegionShape;
+  readonly analysis: RegionAnalysis;
   readonly inputs: readonly Ref[];
   readonly outputs: readonly Ref[];
 }
@@ -142,7 +125,7 @@ export function callProduct(product: Product): Call {
     args[`bBatch${i}`] = product.bBatch[i];
   });
   if (repeat) Object.assign(args, { repeat: repeat.count, aRepeat: repeat.a, bRepeat: repeat.b });
-  if (epilogue) Object.assign(args, argsFor(epilogue.shape, epilogue.inputs, epilogue.outputs));
+  if (epilogue) Object.assign(args, argsFor(epilogue.analysis, epilogue.inputs, epilogue.outputs));
   const total = batch.reduce(
     (n, size) => n * size,
     Math.ceil(rows / blocks.rows) * Math.ceil(columns / blocks.columns),
@@ -165,7 +148,7 @@ function productKernel(product: Product, names: readonly string[]): Kernel {
     `B ${packing === null ? "in place" : packing === "ahead" ? packing : packing.key}`,
     `batch ${batch.length}`,
     repeat ? "repeat" : "",
-    epilogue ? keyOf(epilogue.shape) : "",
+    epilogue ? keyOf(epilogue.analysis) : "",
   ];
   return kernel(key.join(" "), names, ({ f, args, begin, end }) => {
     const writer = new ProductWriter(f, args, product);

@@ -7,26 +7,26 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
+import { movePointers } from "./batch.ts";
 import { i32 } from "./instructions.ts";
 import { copyColumns, copyRows } from "./packing.ts";
 import type { Product } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
+import { requireScratch } from "./scratch.ts";
 import { type BOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
-
-type Int = Local<"i32">;
 
 /** Largest block of C, and longest slice of the inner axis. */
 export const MOST_ROWS = 240, MOST_COLUMNS = 512, MOST_DEPTH = 384;
-/** Floats that a block of C takes in scratch memory, ahead of the packed panels. */
-const BLOCK_FLOATS = MOST_ROWS * MOST_COLUMNS;
-/** Floats that the packed panels take, ahead of the packed tiles of A. */
-const PANEL_FLOATS = (MOST_DEPTH + 4) * MOST_COLUMNS;
 /** Bytes of one k of a packed tile of A: vectors of it are aligned. */
 const TILE_BYTES = 32;
-
-/** Pointers that differ from batch to batch. */
-const BATCHED = ["a", "b"] as const;
+/** Most k that are written: packing columns may write up to a whole vector past the last. */
+const DEPTH_WRITTEN = MOST_DEPTH + 4;
+/** Bytes of the parts of scratch memory, in order. */
+const BLOCK_BYTES = 4 * MOST_ROWS * MOST_COLUMNS;
+const PANELS_BYTES = 4 * DEPTH_WRITTEN * MOST_COLUMNS;
+const TILES_BYTES = TILE_BYTES * DEPTH_WRITTEN * Math.ceil(MOST_ROWS / TILE_ROWS);
+requireScratch("the parts of a product", BLOCK_BYTES + PANELS_BYTES + TILES_BYTES);
 
 /** Writes the product's loops into one function. */
 export class ProductWriter {
@@ -39,8 +39,8 @@ export class ProductWriter {
     const scratch = f.module.global("scratch");
     this.#bOrder = product.packing ? "packed" : "inPlace";
     this.#block = f.let(scratch);
-    this.#panels = f.let(i32.add(scratch, 4 * BLOCK_FLOATS));
-    this.#tiles = f.let(i32.add(this.#panels, 4 * PANEL_FLOATS));
+    this.#panels = f.let(i32.add(scratch, BLOCK_BYTES));
+    this.#tiles = f.let(i32.add(this.#panels, PANELS_BYTES));
   }
 
   /** One block of C. */
@@ -65,7 +65,7 @@ export class ProductWriter {
     const c = f.let(direct ? i32.add(args.c, inC) : this.#block);
     this.#addUp(moved, { c, rowBytes, rows, columns, columnBegin });
     if (product.epilogue) {
-      new RegionWriter(f, args, product.epilogue.shape).write({
+      new RegionWriter(f, args, product.epilogue.analysis).write({
         rowBegin: firstRow,
         rowEnd: f.let(i32.add(firstRow, rows)),
         columnBegin,
@@ -75,17 +75,12 @@ export class ProductWriter {
     }
   }
 
-  /** The arguments with the operands' pointers moved to batch `index`. */
+  /** The arguments with the operands' pointers moved to batch `index`, which is used up. */
   #moveToBatch(index: Int): Record<string, Int> {
     const { f, args, product: { batch } } = this;
-    const moved: Record<string, Int> = { ...args };
-    for (const name of BATCHED) moved[name] = f.let(args[name]);
-    for (let axis = batch.length - 1; axis >= 0; axis--) {
-      const at = f.let(axis === 0 ? index : i32.rem_u(index, args[`batch${axis}`]));
-      if (axis > 0) f.set(index, i32.div_u(index, args[`batch${axis}`]));
-      for (const name of BATCHED) f.increase(moved[name], i32.mul(at, args[`${name}Batch${axis}`]));
-    }
-    return moved;
+    const pointers = { a: f.let(args.a), b: f.let(args.b) };
+    movePointers(f, args, batch.length, pointers, index);
+    return { ...args, ...pointers };
   }
 
   /** C = the sum of all slices (and repeats) of A · B. */
@@ -94,7 +89,7 @@ export class ProductWriter {
     const accumulate = f.let(i32.const(0));
     const slices = (): void => {
       f.for({ to: args.depth, step: args.depthBlock }, (depthBegin) => {
-        const depth = f.let(i32.min_u(f.let(i32.sub(args.depth, depthBegin)), args.depthBlock));
+        const depth = f.min(i32.sub(args.depth, depthBegin), args.depthBlock);
         this.#slice(moved, block, depthBegin, depth, accumulate);
         f.set(accumulate, i32.const(1));
       });
@@ -102,7 +97,8 @@ export class ProductWriter {
     if (!repeat) return slices();
     f.for({ to: args.repeat }, () => {
       slices();
-      for (const name of BATCHED) f.increase(moved[name], args[`${name}Repeat`]);
+      f.increase(moved.a, args.aRepeat);
+      f.increase(moved.b, args.bRepeat);
     });
   }
 

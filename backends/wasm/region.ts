@@ -11,8 +11,9 @@ import { stepOf } from "./access.ts";
 import { type Access, extent, mergeAxes, planLoops } from "./axes.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, floatWord, type Kernel, kernel, type Ref } from "./kernel.ts";
+import type { OpCall } from "./op_call.ts";
 import { RegionWriter } from "./region_code.ts";
-import { type RegionShape, shapeOf, weightOf } from "./region_shape.ts";
+import { analyze, type RegionAnalysis, weightOf } from "./region_analysis.ts";
 import { lanesOf } from "./scalar.ts";
 import { splitReduction, splitRows } from "./split.ts";
 
@@ -21,8 +22,8 @@ function accessKey({ rows, nest, vector }: Access): string {
 }
 
 /** Names a region's structure. */
-export function keyOf(shape: RegionShape): string {
-  const { plan, storeTypes, shiftCounts } = shape;
+export function keyOf(analysis: RegionAnalysis): string {
+  const { plan, storeTypes, shiftCounts } = analysis;
   const { rows, nest, along } = plan.loops;
   const instrs = plan.body.map((instr, i) => {
     switch (instr.kind) {
@@ -39,9 +40,9 @@ export function keyOf(shape: RegionShape): string {
     }
   });
   const stores = plan.stores.map(({ value, access }, k) => `${value}>${storeTypes[k]}:${accessKey(access)}`);
-  const kept = shape.kept.size > 0 ? "keep" : "";
-  const loops = `${along ? "along" : "across"}${rows.length}.${nest.length}x${shape.copies}u${shape.unit}${kept}${
-    shape.transposed.length > 0 ? "tiled" : ""
+  const kept = analysis.kept.size > 0 ? "keep" : "";
+  const loops = `${along ? "along" : "across"}${rows.length}.${nest.length}x${analysis.copies}u${analysis.unit}${kept}${
+    analysis.transposed.length > 0 ? `tiled${analysis.transposed}` : ""
   }`;
   return `${loops} ${instrs.join(" ")} ${stores.join(" ")}`;
 }
@@ -58,8 +59,12 @@ function addStrides(args: Record<string, Arg>, name: string, access: Access, uni
 }
 
 /** The argument block: sizes, then each operand's place and strides. */
-export function argsFor(shape: RegionShape, inputs: readonly Ref[], outputs: readonly Ref[]): Record<string, Arg> {
-  const { plan, storeTypes } = shape;
+export function argsFor(
+  analysis: RegionAnalysis,
+  inputs: readonly Ref[],
+  outputs: readonly Ref[],
+): Record<string, Arg> {
+  const { plan, storeTypes } = analysis;
   const args: Record<string, Arg> = { vector: plan.loops.vector };
   plan.loops.rows.forEach((n, k) => args[`row${k}`] = n);
   plan.loops.nest.forEach((n, k) => args[`nest${k}`] = n);
@@ -91,11 +96,11 @@ function constantWord(value: number, dtype: DType): number {
   return lanes === "bool" ? (value ? -1 : 0) : value | 0;
 }
 
-function kernelFor(shape: RegionShape, args: readonly string[]): Kernel {
-  return kernel(`region ${keyOf(shape)}`, args, ({ f, args, begin, end }) => {
-    const { rows, along } = shape.plan.loops;
+function kernelFor(analysis: RegionAnalysis, args: readonly string[]): Kernel {
+  return kernel(`region ${keyOf(analysis)}`, args, ({ f, args, begin, end }) => {
+    const { rows, along } = analysis.plan.loops;
     const wholeRows = along || rows.length > 0;
-    new RegionWriter(f, args, shape).write({
+    new RegionWriter(f, args, analysis).write({
       rowBegin: wholeRows ? begin : i32.const(0),
       rowEnd: wholeRows ? end : i32.const(1),
       columnBegin: wholeRows ? i32.const(0) : begin,
@@ -123,15 +128,43 @@ export function lowerRegion(bound: BoundRegion, temporary: (bytes: number) => Re
   return [callFor({ ...bound, region: splitRows(region) })];
 }
 
+/** Elements in memory: where the first is, and strides in elements. */
+export interface Strided {
+  readonly ref: Ref;
+  readonly strides: readonly number[];
+}
+
+/** What to copy where; f32 if the type is not given. */
+export interface Copy {
+  readonly shape: readonly number[];
+  readonly from: Strided;
+  readonly to: Strided;
+  readonly dtype?: DType;
+}
+
+/** The calls that copy elements of an op's operand. */
+export function lowerCopy({ name, temporary }: OpCall, { shape, from, to, dtype = "f32" }: Copy): Call[] {
+  const region: Region = {
+    outer: shape,
+    inner: [],
+    body: [{ kind: "load", input: 0, strides: from.strides, offset: 0, dtype }],
+    stores: [{ value: 0, output: 0, strides: to.strides, offset: 0 }],
+  };
+  return lowerRegion({ name, region, inputs: [from.ref], outputs: [to.ref], outputTypes: [dtype] }, temporary);
+}
+
+/** Nanoseconds that a vector instruction takes for one element. */
+const INSTRUCTION = 0.12;
+
 function callFor(bound: BoundRegion): Call {
   const { region } = bound;
   const storeTypes = region.stores.map((store) => bound.outputTypes[store.output]);
-  const shape = shapeOf(planLoops(region), storeTypes);
-  const args = argsFor(shape, bound.inputs, bound.outputs);
-  const { rows, along, vector } = shape.plan.loops;
+  const analysis = analyze(planLoops(region), storeTypes);
+  const args = argsFor(analysis, bound.inputs, bound.outputs);
+  const { rows, along, vector } = analysis.plan.loops;
   const wholeRows = along || rows.length > 0;
   const total = wholeRows ? size(rows) : vector;
-  const cost = weightOf(shape.plan) * 0.12 * extent(region) / total;
-  const chunk = chunkOf(total, cost, wholeRows && shape.transposed.length === 0 ? 1 : 16);
-  return { name: bound.name, kernel: kernelFor(shape, Object.keys(args)), args, total, chunk };
+  const cost = weightOf(analysis.plan) * INSTRUCTION * extent(region) / total;
+  const chunk = chunkOf(total, cost, wholeRows && analysis.transposed.length === 0 ? 1 : 16);
+  return { name: bound.name, kernel: kernelFor(analysis, Object.keys(args)), args, total, chunk };
 }

@@ -24,17 +24,15 @@
  * @module
  */
 import type { DType } from "../../core/dtype.ts";
-import { identityOf, type ReduceOp } from "../../core/scalar.ts";
-import type { Func, Local } from "./assembler.ts";
+import { COMBINE, identityOf, type ReduceOp } from "../../core/scalar.ts";
+import type { Func, Int } from "./assembler.ts";
 import type { Loops } from "./axes.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
 import type { Vector } from "./math.ts";
-import type { RegionShape } from "./region_shape.ts";
+import type { RegionAnalysis } from "./region_analysis.ts";
 import { ONE, Scope, TILE, Values, VECTOR, type Width } from "./region_values.ts";
-import { combine, lanesOf, scalars } from "./scalar.ts";
+import { lanesOf, scalars } from "./scalar.ts";
 import { f32x4, i32x4, i8x16 } from "./simd.ts";
-
-type Int = Local<"i32">;
 
 /** The part of a region that a function call does. */
 export interface Block {
@@ -61,9 +59,9 @@ export class RegionWriter {
   readonly #values: Values;
   readonly #loops: Loops;
 
-  constructor(readonly f: Func, readonly args: Readonly<Record<string, Int>>, readonly shape: RegionShape) {
-    this.#values = new Values(f, args, shape);
-    this.#loops = shape.plan.loops;
+  constructor(readonly f: Func, readonly args: Readonly<Record<string, Int>>, readonly analysis: RegionAnalysis) {
+    this.#values = new Values(f, args, analysis);
+    this.#loops = analysis.plan.loops;
   }
 
   /** Writes the loops over a block. */
@@ -74,7 +72,7 @@ export class RegionWriter {
     this.#values.hoist(top, (depends) => !depends.rows && !depends.vector && !depends.nest);
     const row = f.let(block.rowBegin);
     const coordinates = this.#decodeRow(row);
-    const rowsAtOnce = this.shape.transposed.length > 0 ? TILE.copies : 1;
+    const rowsAtOnce = this.analysis.transposed.length > 0 ? TILE.copies : 1;
     f.count(row, { to: f.let(block.rowEnd), step: rowsAtOnce }, () => {
       const scope = this.#enterRow(top, row, coordinates, block);
       if (this.#loops.along) this.#passes(scope);
@@ -115,7 +113,7 @@ export class RegionWriter {
   #enterRow(top: Scope, row: Int, coordinates: readonly Int[], block: Block): Scope {
     const { f } = this;
     const scope = new Scope(top);
-    for (const id of this.shape.operands) {
+    for (const id of this.analysis.operands) {
       if (!top.pointers.has(id)) continue; // an epilogue's result
       let pointer: Expr<"i32"> = top.pointer(id)!;
       this.#values.accessOf(id).rows.forEach((stride, k) => {
@@ -127,12 +125,12 @@ export class RegionWriter {
     if (result) {
       const done = i32.mul(i32.sub(row, block.rowBegin), result.rowBytes);
       const start = i32.sub(i32.add(result.pointer, done), i32.shl(block.columnBegin, 2));
-      this.shape.plan.body.forEach(({ kind }, i) => {
+      this.analysis.plan.body.forEach(({ kind }, i) => {
         if (kind === "result") scope.pointers.set(i, f.let(start));
       });
     }
     // Four rows at once have no row values in common.
-    if (this.shape.transposed.length === 0) {
+    if (this.analysis.transposed.length === 0) {
       this.#values.hoist(scope, (depends) => !depends.vector && !depends.nest);
     }
     return scope;
@@ -142,7 +140,7 @@ export class RegionWriter {
 
   /** Repeats `body` for positions `begin` to `end` along the vector axis: many vectors, one vector, one element. */
   #vectors(begin: Expr<"i32">, end: Expr<"i32">, body: (j: Int) => void): void {
-    const { f, shape: { copies, unit, transposed } } = this;
+    const { f, analysis: { copies, unit, transposed } } = this;
     const j = f.let(begin);
     const count = f.let(i32.sub(end, j));
     const loop = (width: Width, step: number, to: Expr<"i32">) => {
@@ -165,14 +163,14 @@ export class RegionWriter {
       const scope = values.enterVector(row, j);
       const copies = values.copies(scope);
       this.f.lockstep(copies.map((copy, u) => () => values.hoist(copy, (depends) => !depends.nest, u)));
-      if (this.shape.passes.length > 0) this.#reduceAcross(scope, copies);
+      if (this.analysis.passes.length > 0) this.#reduceAcross(scope, copies);
       values.store(this.#restStores(), copies);
     });
   }
 
   /** Stores that come after all passes. */
   #restStores(): number[] {
-    return [...this.shape.plan.stores.keys()].filter((k) => !this.shape.fullStores.has(k));
+    return [...this.analysis.plan.stores.keys()].filter((k) => !this.analysis.fullStores.has(k));
   }
 
   // Passes over the inner axes.
@@ -180,7 +178,7 @@ export class RegionWriter {
   #accumulators(instrs: readonly number[]): Accumulator[] {
     const { f } = this;
     return instrs.map((instr) => {
-      const { op, dtype } = this.shape.plan.body[instr] as { op: ReduceOp; dtype: DType };
+      const { op, dtype } = this.analysis.plan.body[instr] as { op: ReduceOp; dtype: DType };
       const identity = constant(identityOf(op, dtype), dtype);
       const lanes = Array.from({ length: this.#values.width.copies }, () => f.let(identity));
       return { instr, op, dtype, lanes, rest: f.let(identity) };
@@ -188,7 +186,7 @@ export class RegionWriter {
   }
 
   #combine({ op, dtype }: Accumulator, a: Vector, b: Vector): V128 {
-    return scalars[combine[op]]({ f: this.f, lanes: lanesOf(dtype), dtype, args: [a, b] });
+    return scalars[COMBINE[op]]({ f: this.f, lanes: lanesOf(dtype), dtype, args: [a, b] });
   }
 
   /** Adds the values at one inner place to the accumulators. */
@@ -199,7 +197,7 @@ export class RegionWriter {
   }
 
   #accumulateOne(accumulator: Accumulator, place: Scope, copy: number): void {
-    const { arg } = this.shape.plan.body[accumulator.instr] as { arg: number };
+    const { arg } = this.analysis.plan.body[accumulator.instr] as { arg: number };
     const single = this.#loops.along && this.#values.width.lanes === 1;
     const into = single ? accumulator.rest : accumulator.lanes[copy];
     const product = this.#productAt(accumulator, arg, place);
@@ -211,17 +209,17 @@ export class RegionWriter {
 
   /** The factors of a product that is only added up: multiplied and added at once. */
   #productAt({ op, dtype }: Accumulator, arg: number, place: Scope): readonly number[] | null {
-    const instr = this.shape.plan.body[arg];
+    const instr = this.analysis.plan.body[arg];
     const fits = op === "sum" && lanesOf(dtype) === "f32" && instr.kind === "scalar" && instr.op === "mul";
     return fits && !place.value(arg) ? instr.args : null;
   }
 
   /** All inner places of the current columns, lane by lane. */
   #reduceAcross(scope: Scope, copies: Scope[]): void {
-    for (const pass of this.shape.passes) {
+    for (const pass of this.analysis.passes) {
       const accumulators = this.#accumulators(pass.reduces);
       this.#nest(0, scope, (inner) => {
-        if (this.shape.passes.length === 1) this.#values.hoist(inner, (depends) => !depends.vector);
+        if (this.analysis.passes.length === 1) this.#values.hoist(inner, (depends) => !depends.vector);
         const places = copies.map((copy) => rebase(copy, inner));
         this.#accumulate(accumulators, places);
         this.#values.store(pass.stores, places);
@@ -233,9 +231,9 @@ export class RegionWriter {
   /** All inner places of the current row, the last axis in vectors. */
   #passes(row: Scope): void {
     const values = this.#values;
-    this.shape.passes.forEach((pass, index) => {
+    this.analysis.passes.forEach((pass, index) => {
       values.pass = index;
-      values.width = { lanes: 4, copies: this.shape.copies };
+      values.width = { lanes: 4, copies: this.analysis.copies };
       const accumulators = this.#accumulators(pass.reduces);
       this.#nest(0, row, (inner) =>
         this.#vectors(i32.const(0), this.args.vector, (j) => {
@@ -259,7 +257,7 @@ export class RegionWriter {
     others.forEach(merge);
     merge(i8x16.shuffle32(first, first, [2, 3, 0, 1]));
     merge(i8x16.shuffle32(first, first, [1, 0, 3, 2]));
-    if (this.shape.unit === 1) merge(accumulator.rest);
+    if (this.analysis.unit === 1) merge(accumulator.rest);
     return first;
   }
 
@@ -268,7 +266,7 @@ export class RegionWriter {
     const { f } = this;
     if (level === this.#loops.nest.length) return body(outer);
     const scope = new Scope(outer);
-    const moving = this.shape.operands.filter((id) => this.#values.accessOf(id).nest[level]);
+    const moving = this.analysis.operands.filter((id) => this.#values.accessOf(id).nest[level]);
     for (const id of moving) scope.pointers.set(id, f.let(outer.pointer(id)!));
     f.for({ to: this.args[`nest${level}`] }, () => {
       this.#nest(level + 1, new Scope(scope), body);

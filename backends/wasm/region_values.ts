@@ -6,15 +6,14 @@
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { Instr } from "../../core/program.ts";
 import { loadVector, type Place, stepOf, storeVector } from "./access.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import type { Access } from "./axes.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
 import { expOfWeight, type Vector } from "./math.ts";
-import type { Depends, RegionShape } from "./region_shape.ts";
+import type { Depends, RegionAnalysis } from "./region_analysis.ts";
 import { lanesOf, scalars } from "./scalar.ts";
 import { f32x4, i32x4, transpose } from "./simd.ts";
 
-type Int = Local<"i32">;
 type ScalarInstr = Extract<Instr, { kind: "scalar" }>;
 
 /** What is known inside one loop: values, and where each operand has got to. */
@@ -61,13 +60,13 @@ export class Values {
   /** The pass over the inner axes that is being written. */
   pass = 0;
 
-  constructor(readonly f: Func, readonly args: Readonly<Record<string, Int>>, readonly shape: RegionShape) {}
+  constructor(readonly f: Func, readonly args: Readonly<Record<string, Int>>, readonly analysis: RegionAnalysis) {}
 
   // Operands.
 
   /** Strides of an operand. */
   accessOf(id: number): Access {
-    const { body, stores } = this.shape.plan;
+    const { body, stores } = this.analysis.plan;
     return (id < 0 ? stores[~id] : body[id]).access;
   }
 
@@ -78,7 +77,7 @@ export class Values {
 
   /** Pointers as the arguments give them. */
   startPointers(top: Scope): void {
-    const { body, stores } = this.shape.plan;
+    const { body, stores } = this.analysis.plan;
     body.forEach(({ kind }, i) => {
       if (kind === "load" || kind === "index") top.pointers.set(i, this.arg(i, ""));
     });
@@ -94,11 +93,11 @@ export class Values {
   }
 
   #isIndex(id: number): boolean {
-    return id >= 0 && this.shape.plan.body[id].kind === "index";
+    return id >= 0 && this.analysis.plan.body[id].kind === "index";
   }
 
   #dtypeOf(id: number): DType {
-    return id < 0 ? this.shape.storeTypes[~id] : this.shape.plan.body[id].dtype;
+    return id < 0 ? this.analysis.storeTypes[~id] : this.analysis.plan.body[id].dtype;
   }
 
   /** A scope inside `outer` at position `j` of the vector axis. */
@@ -106,14 +105,14 @@ export class Values {
     const { f } = this;
     const scope = new Scope(outer);
     const offsets = new Map<string, Int>();
-    for (const id of this.shape.operands) {
+    for (const id of this.analysis.operands) {
       const stride = this.#vectorStride(id);
       if (stride === 0) continue;
       const key = typeof stride === "number" ? `${stride}` : `local ${stride.index}`;
       if (!offsets.has(key)) offsets.set(key, f.let(i32.mul(j, stride)));
       scope.pointers.set(id, f.let(i32.add(outer.pointer(id)!, offsets.get(key)!)));
     }
-    for (const { slot } of this.shape.kept.values()) {
+    for (const { slot } of this.analysis.kept.values()) {
       scope.pointers.set(KEPT + slot, f.let(i32.add(outer.pointer(KEPT + slot)!, i32.shl(j, 2))));
     }
     return scope;
@@ -122,7 +121,7 @@ export class Values {
   /** One scope for each vector that the loop's body does. */
   copies(scope: Scope): Scope[] {
     const copies = Array.from({ length: this.width.copies }, () => new Scope(scope));
-    if (this.width.tiled) { for (const id of this.shape.transposed) this.#loadTile(id, scope, copies); }
+    if (this.width.tiled) { for (const id of this.analysis.transposed) this.#loadTile(id, scope, copies); }
     return copies;
   }
 
@@ -159,7 +158,7 @@ export class Values {
 
   /** Makes some of the stores for every copy: their values are computed before the first is stored. */
   store(stores: readonly number[], copies: readonly Scope[]): void {
-    const valueOf = (k: number, copy: number) => this.evaluate(this.shape.plan.stores[k].value, copies[copy], copy);
+    const valueOf = (k: number, copy: number) => this.evaluate(this.analysis.plan.stores[k].value, copies[copy], copy);
     this.f.lockstep(copies.map((_, copy) => () => stores.forEach((k) => valueOf(k, copy))));
     for (const k of stores) {
       copies.forEach((scope, copy) => storeVector(this.f, this.#place(~k, scope, copy), valueOf(k, copy)));
@@ -170,9 +169,9 @@ export class Values {
 
   /** Computes what can be computed here, before the loops inside. */
   hoist(scope: Scope, fits: (depends: Depends) => boolean, copy = 0): void {
-    this.shape.plan.body.forEach((_, i) => {
-      const depends = this.shape.depends[i];
-      if (!this.shape.needed.has(i) || scope.value(i) || !fits(depends) || !this.#ready(i, scope)) return;
+    this.analysis.plan.body.forEach((_, i) => {
+      const depends = this.analysis.depends[i];
+      if (!this.analysis.needed.has(i) || scope.value(i) || !fits(depends) || !this.#ready(i, scope)) return;
       this.evaluate(i, scope, copy);
     });
   }
@@ -180,7 +179,7 @@ export class Values {
   /** Whether all reductions that instruction `i` rests on have been made. */
   #ready(i: number, scope: Scope): boolean {
     if (scope.value(i)) return true;
-    const instr = this.shape.plan.body[i];
+    const instr = this.analysis.plan.body[i];
     if (instr.kind === "reduce") return false;
     return instr.kind !== "scalar" || instr.args.every((arg) => this.#ready(arg, scope));
   }
@@ -195,7 +194,7 @@ export class Values {
   }
 
   #compute(i: number, scope: Scope, copy: number): V128 {
-    const instr = this.shape.plan.body[i];
+    const instr = this.analysis.plan.body[i];
     const { f } = this;
     switch (instr.kind) {
       case "const":
@@ -209,7 +208,7 @@ export class Values {
         throw new Error("Cannot compute a reduction outside of its pass");
       case "scalar": {
         const kept = this.#keptPlace(i, scope, copy);
-        if (kept && this.shape.kept.get(i)!.pass < this.pass) return loadVector(f, kept);
+        if (kept && this.analysis.kept.get(i)!.pass < this.pass) return loadVector(f, kept);
         const args = instr.args.map((arg) => this.evaluate(arg, scope, copy));
         const value = f.let(this.#scalar(i, instr, args));
         if (kept) storeVector(f, kept, value);
@@ -219,9 +218,9 @@ export class Values {
   }
 
   #scalar(i: number, { op, args: places, dtype }: ScalarInstr, args: Vector[]): V128 {
-    if (this.shape.weights.has(i)) return expOfWeight(this.f, args[0]);
-    const first = this.shape.plan.body[places[op === "where" ? 1 : 0]].dtype;
-    return scalars[op]({ f: this.f, lanes: lanesOf(first), dtype, args, count: this.shape.shiftCounts.get(i) });
+    if (this.analysis.weights.has(i)) return expOfWeight(this.f, args[0]);
+    const first = this.analysis.plan.body[places[op === "where" ? 1 : 0]].dtype;
+    return scalars[op]({ f: this.f, lanes: lanesOf(first), dtype, args, count: this.analysis.shiftCounts.get(i) });
   }
 
   #index(i: number, scope: Scope, copy: number, dtype: DType): V128 {
@@ -241,7 +240,7 @@ export class Values {
   #startKept(top: Scope): void {
     const { f } = this;
     const bytes = () => i32.and(i32.add(i32.shl(this.args.vector, 2), 15), -16);
-    for (const { slot } of this.shape.kept.values()) {
+    for (const { slot } of this.analysis.kept.values()) {
       const base = i32.add(f.module.global("scratch"), i32.mul(bytes(), slot));
       top.pointers.set(KEPT + slot, f.let(base));
     }
@@ -249,7 +248,7 @@ export class Values {
 
   /** Where the value of instruction `i` is kept, if it is. */
   #keptPlace(i: number, scope: Scope, copy: number): Place | null {
-    const kept = this.shape.kept.get(i);
+    const kept = this.analysis.kept.get(i);
     if (!kept || kept.pass > this.pass) return null;
     const pointer = scope.pointer(KEPT + kept.slot)!;
     return { dtype: "f32", step: "1", pointer, stride: 4, width: this.width.lanes, copy };

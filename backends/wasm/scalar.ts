@@ -7,7 +7,7 @@
  * @module
  */
 import type { DType } from "../../core/dtype.ts";
-import type { ReduceOp, ScalarOp } from "../../core/scalar.ts";
+import type { ScalarOp } from "../../core/scalar.ts";
 import { divideInts, pow, powOfInts, remainder, remainderOfInts, shiftLanes } from "./arithmetic.ts";
 import type { Func } from "./assembler.ts";
 import { floatToHalf, halfToFloat } from "./half.ts";
@@ -157,16 +157,6 @@ export const scalars = {
   shiftRight: shift({ i32: "shr_s", u32: "shr_u" }),
   where: ({ f, args: [condition, a, b] }) => f.select(condition, a, b),
 } satisfies Record<ScalarOp, Row>;
-
-/** The scalar op that combines two values of a reduction. */
-export const combine = {
-  sum: "add",
-  prod: "mul",
-  max: "max",
-  min: "min",
-  any: "or",
-  all: "and",
-} as const satisfies Record<ReduceOp, ScalarOp>;
 
 /** About how many instructions an op takes: decides which axis is walked in vectors and what is worth keeping. */
 export function costOf(op: ScalarOp): number {

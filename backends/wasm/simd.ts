@@ -59,7 +59,6 @@ export const v128 = {
   load16_splat: load("v128", simd(8), 1),
   load32_splat: load("v128", simd(9), 2),
   load32_zero: load("v128", simd(92), 2),
-  load64_zero: load("v128", simd(93), 2),
   load16_lane: loadLane(85, 1),
   load32_lane: loadLane(86, 2),
   store: store<"v128">(simd(11), 2),
@@ -123,7 +122,6 @@ export const i32x4 = {
   max_u: two(0xb9),
   trunc_sat_f32x4_s: one(0xf8),
   trunc_sat_f32x4_u: one(0xf9),
-  trunc_sat_f64x2_s_zero: one(0xfc),
   /** Lanes of `a` where `mask` has all bits, of `b` where it has none; what else is not said. */
   relaxed_laneselect: (mask: V128, a: V128, b: V128): V128 => three(0x10b)(a, b, mask),
 };
@@ -132,8 +130,6 @@ export const i32x4 = {
 export const f32x4 = {
   /** One number for all lanes, or four. */
   const: (...lanes: number[]): V128 => constant(new Float32Array(repeated(lanes))),
-  splat: unary<"f32", "v128">("v128", simd(19)),
-  extract: extract("f32", 31),
   replace: replace<"f32">(32),
   eq: two(65),
   ne: two(66),
@@ -167,13 +163,10 @@ export const f32x4 = {
 export const f64x2 = {
   /** One number for both lanes. */
   const: (x: number): V128 => constant(new Float64Array([x, x])),
-  extract: extract("f64", 33),
   eq: two(71),
   lt: two(73),
-  gt: two(74),
   floor: one(0x75),
   trunc: one(0x7a),
-  nearest: one(0x94),
   abs: one(0xec),
   add: two(0xf0),
   sub: two(0xf1),
@@ -191,11 +184,21 @@ export const i64x2 = {
   /** One number for both lanes. */
   const: (n: bigint): V128 => constant(new BigInt64Array([n, n])),
   shl: shift(0xcb),
-  shr_s: shift(0xcc),
   shr_u: shift(0xcd),
   add: two(0xce),
   sub: two(0xd1),
 };
+
+/** Four lanes from memory: each from an address of its own, `offset` bytes further on. */
+export function loadLanes(
+  f: Func,
+  addresses: readonly Expr<"i32">[],
+  offset: (lane: number) => number = () => 0,
+): Local<"v128"> {
+  const value = f.let(v128.load32_zero(addresses[0], offset(0)));
+  for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(addresses[lane], value, lane, offset(lane)));
+  return value;
+}
 
 /** Four vectors of four, rows and columns exchanged. */
 export function transpose(f: Func, [a, b, c, d]: readonly Local<"v128">[]): V128[] {

@@ -7,12 +7,10 @@ import type { DType } from "../../core/dtype.ts";
 import { size } from "../../core/shape.ts";
 import type { SortAttrs } from "../../ops/sort.ts";
 import { rowStart } from "./argmax.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { type Expr, f32, i32 } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-
-type Int = Local<"i32">;
 
 const ARGS = ["x", "y", "other", "n", "inner"] as const;
 const BUCKETS = 256;

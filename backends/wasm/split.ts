@@ -17,7 +17,8 @@ import type { BoundRegion } from "./region.ts";
 
 /** Regions with at least so many results have enough to share. */
 const ENOUGH_RESULTS = 64;
-const SMALLEST_PIECE = 4096;
+/** Elements that a piece has at least, those of up to so many results counted together. */
+const SMALLEST_PIECE = 4096, RESULTS_COUNTED = 16;
 const MOST_PIECES = 32;
 
 type Reduce = Extract<Instr, { kind: "reduce" }>;
@@ -61,7 +62,7 @@ export function splitReduction(bound: BoundRegion, temporary: (bytes: number) =>
   const axis = region.inner.indexOf(Math.max(...region.inner));
   if (results >= ENOUGH_RESULTS || axis < 0 || !isSimple(region)) return null;
   const length = region.inner[axis];
-  const pieces = Math.min(MOST_PIECES, Math.floor(length * Math.min(results, 16) / SMALLEST_PIECE));
+  const pieces = Math.min(MOST_PIECES, Math.floor(length * Math.min(results, RESULTS_COUNTED) / SMALLEST_PIECE));
   if (pieces < 2) return null;
 
   const reduces = region.body.filter((instr): instr is Reduce => instr.kind === "reduce");

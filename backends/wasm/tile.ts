@@ -11,7 +11,7 @@
  *
  * @module
  */
-import type { Assembler, Func, Local } from "./assembler.ts";
+import type { Assembler, Func, Int, Local } from "./assembler.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
 import { f32x4, i8x16, v128 } from "./simd.ts";
 
@@ -52,13 +52,13 @@ export interface PanelCall extends TileCall {
 }
 
 /** Calls the tile function for `rows` rows, a variable; for five if there are more. */
-export function callTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Local<"i32">, call: TileCall): void {
+export function callTile(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Int, call: TileCall): void {
   const whole = () => runTile(f, aOrder, bOrder, TILE_ROWS, call);
   f.if(i32.ge_u(rows, TILE_ROWS), whole, () => callPart(f, aOrder, bOrder, rows, call));
 }
 
 /** The same for fewer than five rows. */
-function callPart(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Local<"i32">, call: TileCall): void {
+function callPart(f: Func, aOrder: AOrder, bOrder: BOrder, rows: Int, call: TileCall): void {
   const choose = (count: number): void => {
     const run = () => runTile(f, aOrder, bOrder, count, call);
     if (count === 1) run();
@@ -83,7 +83,7 @@ export function callPanel(f: Func, aOrder: AOrder, bOrder: BOrder, call: PanelCa
 function panelFunction(module: Assembler, aOrder: AOrder, bOrder: BOrder): Func {
   return module.once(`panel ${aOrder} ${bOrder}`, () => {
     const f = module.func("panel", new Array(10).fill("i32"));
-    const [a, aStride, b, bStride, c, cStride, depth, accumulate, rows, aStep] = f.params as Local<"i32">[];
+    const [a, aStride, b, bStride, c, cStride, depth, accumulate, rows, aStep] = f.params as Int[];
     const cStep = f.let(i32.mul(cStride, TILE_ROWS));
     const call = { a, aStride, b, bStride, c, cStride, depth, accumulate };
     f.while(i32.ge_u(rows, TILE_ROWS), () => {
@@ -101,7 +101,7 @@ function panelFunction(module: Assembler, aOrder: AOrder, bOrder: BOrder): Func 
 function tileFunction(module: Assembler, aOrder: AOrder, bOrder: BOrder, rows: number): Func {
   return module.once(`tile ${aOrder} ${bOrder} ${rows}`, () => {
     const f = module.func("tile", new Array(8).fill("i32"));
-    const [a, aStride, b, bStride, c, cStride, depth, accumulate] = f.params as Local<"i32">[];
+    const [a, aStride, b, bStride, c, cStride, depth, accumulate] = f.params as Int[];
     writeTile(f, aOrder, bOrder, rows, { a, aStride, b, bStride, c, cStride, depth, accumulate });
     return f;
   });
@@ -151,7 +151,7 @@ function splatLane(x: Local<"v128">, lane: number): V128 {
   return i8x16.shuffle32(x, x, [lane, lane, lane, lane]);
 }
 
-function rowPointers(f: Func, a: Local<"i32">, stride: Expr<"i32">, rows: number): Local<"i32">[] {
+function rowPointers(f: Func, a: Int, stride: Expr<"i32">, rows: number): Int[] {
   const pointers = [a];
   for (let i = 1; i < rows; i++) pointers.push(f.let(i32.add(pointers[i - 1], stride)));
   return pointers;
@@ -162,7 +162,7 @@ function eachRow<T>(
   c: Expr<"i32">,
   stride: Expr<"i32">,
   rows: readonly T[],
-  visit: (address: Local<"i32">, row: T) => void,
+  visit: (address: Int, row: T) => void,
 ): void {
   const address = f.let(c);
   rows.forEach((row, i) => {

@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { type Region, sharePlace } from "../../core/program.ts";
+import { sharePlace } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import type { IndexAttrs } from "../../ops/index.ts";
 import { i32, memory } from "./instructions.ts";
 import { type Call, chunkOf, kernel } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
-import { type BoundRegion, lowerRegion } from "./region.ts";
+import { lowerCopy } from "./region.ts";
 
 const ARGS = ["y", "update", "start", "n", "count", "bytes"] as const;
 
@@ -33,21 +33,11 @@ export function lowerUpdateSlice(call: OpCall, { axis }: IndexAttrs): Call[] {
   const { name, inputs: [x, update, start], outputs: [y], program: { buffers } } = call;
   if (size(x.shape) === 0) return [];
   const there = sharePlace(buffers[x.ref.buffer], buffers[y.ref.buffer]);
-  const calls = there ? [] : lowerRegion(copyOf(call), call.temporary);
+  const from = { ref: x.ref, strides: [1] }, to = { ref: y.ref, strides: [1] };
+  const calls = there ? [] : lowerCopy(call, { shape: [size(x.shape)], from, to, dtype: x.dtype });
   const n = x.shape[axis], count = update.shape[axis], total = size(update.shape.slice(0, axis + 1));
   if (total === 0) return calls;
   const bytes = 4 * size(x.shape.slice(axis + 1));
   const args = { y: y.ref, update: update.ref, start: start.ref, n, count, bytes };
   return [...calls, { name, kernel: updateKernel, args, total, chunk: chunkOf(total, 10 + bytes / 16) }];
-}
-
-function copyOf({ name, inputs: [x], outputs: [y] }: OpCall): BoundRegion {
-  const outer = [size(x.shape)];
-  const region: Region = {
-    outer,
-    inner: [],
-    body: [{ kind: "load", input: 0, strides: [1], offset: 0, dtype: x.dtype }],
-    stores: [{ value: 0, output: 0, strides: [1], offset: 0 }],
-  };
-  return { name, region, inputs: [x.ref], outputs: [y.ref], outputTypes: [x.dtype] };
 }

@@ -19,16 +19,15 @@
  * @module
  */
 import { size } from "../../core/shape.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { i32, type V128 } from "./instructions.ts";
 import { type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
-import { packingOf } from "./packing.ts";
-import { frameImage, type Image, reach } from "./padding.ts";
-import type { Piece, Product } from "./product.ts";
-import { transpose, v128 } from "./simd.ts";
+import { packingOf, type Piece } from "./packing.ts";
+import { frameImage, type Image, type Padded, reach } from "./padding.ts";
+import type { OperandB } from "./product.ts";
+import { loadLanes, transpose, v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
 
-type Int = Local<"i32">;
 type Pair = readonly [number, number];
 
 /** How windows lie in an image; pairs are (height, width). */
@@ -47,8 +46,8 @@ export interface Windows {
 /** Which of the two counts the columns of B; the other counts its rows. */
 type Columns = "places" | "taps";
 
-/** B, as a product takes it. */
-export interface WindowMatrix extends Pick<Product, "b" | "packing" | "packingArgs" | "bStride"> {
+/** Windows as B. */
+export interface WindowMatrix extends OperandB {
   /** Elements of one channel's plane. */
   readonly plane: number;
   /** What must be done before the product. */
@@ -69,38 +68,45 @@ export function windowMatrix(
   const back = [0, 1].map((axis) => Math.max(0, -(kernel[axis] - 1) * spread[axis]));
   const reaches = (axis: 0 | 1) => reach(places[axis], kernel[axis], step[axis], Math.abs(spread[axis]));
   const frame = { top: back[0] - start[0], left: back[1] - start[1], height: reaches(0), width: reaches(1) };
-  const { ref, height, width, part, calls } = frameImage(image, { ...frame, split: step[1] }, 0, temporary);
+  const framed = frameImage(image, { ...frame, split: step[1] }, 0, temporary);
   const table = temporary(4 * channels * size(kernel));
   return {
-    b: ref,
+    b: framed.ref,
     packing: {
       key: `windows by ${columns}`,
       args: ARGS,
       write: (f, args, piece) => new WindowPacker(f, args as Args).write(columns, piece),
     },
-    packingArgs: { table, placesX: places[1], rowStep: 4 * step[0] * width },
+    packingArgs: { table, placesX: places[1], rowStep: 4 * step[0] * framed.width },
     bStride: 0,
-    plane: height * width,
-    calls: [...calls, {
-      name: "taps",
-      kernel: TABLE,
-      args: {
-        table,
-        kernelY: kernel[0],
-        kernelX: kernel[1],
-        plane: height * width,
-        width,
-        firstY: back[0],
-        firstX: back[1],
-        spreadY: spread[0],
-        spreadX: spread[1],
-        step: step[1],
-        part,
-      },
-      total: channels * size(kernel),
-      chunk: channels * size(kernel),
-    }],
+    plane: framed.height * framed.width,
+    calls: [...framed.calls, callTable(table, channels, windows, framed, back)],
   };
+}
+
+/** The call that writes the offsets of the taps; `first` is the first window's first tap, counted from the frame. */
+function callTable(
+  table: Ref,
+  channels: number,
+  { kernel, step, spread }: Windows,
+  { height, width, part }: Padded,
+  first: readonly number[],
+): Call {
+  const args = {
+    table,
+    kernelY: kernel[0],
+    kernelX: kernel[1],
+    plane: height * width,
+    width,
+    firstY: first[0],
+    firstX: first[1],
+    spreadY: spread[0],
+    spreadX: spread[1],
+    step: step[1],
+    part,
+  };
+  const total = channels * size(kernel);
+  return { name: "taps", kernel: TABLE, args, total, chunk: total };
 }
 
 /** Whether every window is one pixel, in order: the image is the matrix already. */
@@ -163,7 +169,7 @@ class WindowPacker {
   #panel(first: Int): Int[] {
     const { f, args } = this;
     const last = f.let(i32.sub(args.columns, 1));
-    return Array.from({ length: TILE_COLUMNS }, (_, i) => f.let(i32.min_u(f.let(i32.add(first, i)), last)));
+    return Array.from({ length: TILE_COLUMNS }, (_, i) => f.min(i32.add(first, i), last));
   }
 
   /** Address of the pixel under a place's first tap, less the offset of that tap. */
@@ -239,11 +245,7 @@ class WindowPacker {
   /** The eight pixels at `places`, moved by `offset`. */
   #lanes(places: readonly Int[], offset: Int): V128[] {
     const { f } = this;
-    return [0, 4].map((half) => {
-      const [first, ...rest] = places.slice(half, half + 4).map((place) => i32.add(place, offset));
-      const value = f.let(v128.load32_zero(first));
-      rest.forEach((address, i) => f.set(value, v128.load32_lane(address, value, i + 1)));
-      return value;
-    });
+    const addresses = places.map((place) => i32.add(place, offset));
+    return [0, 4].map((half) => loadLanes(f, addresses.slice(half, half + 4)));
   }
 }

@@ -19,7 +19,7 @@ import { planesOf } from "./direct.ts";
 import { ENOUGH_ITEMS, even, roundUp } from "./blocks.ts";
 import { epilogueOf, withSeparateEpilogue } from "./epilogue.ts";
 import { type Arg, type Call, type Kernel, kernel, type Ref } from "./kernel.ts";
-import { SCRATCH_BYTES } from "./machine.ts";
+import { SCRATCH_BYTES } from "./scratch.ts";
 import type { OpCall } from "./op_call.ts";
 import type { Epilogue } from "./product.ts";
 import { argsFor, keyOf } from "./region.ts";
@@ -192,7 +192,7 @@ function callsOf({ name, temporary }: OpCall, conv: WinogradConv, plan: Plan, ep
     ...plan.args,
   };
   for (const [matrix, bytes] of Object.entries(plan.temporary)) args[matrix] = temporary(bytes);
-  if (epilogue) Object.assign(args, argsFor(epilogue.shape, epilogue.inputs, epilogue.outputs));
+  if (epilogue) Object.assign(args, argsFor(epilogue.analysis, epilogue.inputs, epilogue.outputs));
   const { uRow: rowBytes, uPosition: positionBytes } = plan.args;
   return [
     ...image.calls,
@@ -211,7 +211,7 @@ function callsOf({ name, temporary }: OpCall, conv: WinogradConv, plan: Plan, ep
 
 function convKernel(stage: Stage, names: readonly string[], structure: Structure): Kernel {
   const { scheme, epilogue, step } = structure;
-  const key = `winograd ${stage} ${scheme.taps} by ${step} ${epilogue ? keyOf(epilogue.shape) : ""}`;
+  const key = `winograd ${stage} ${scheme.taps} by ${step} ${epilogue ? keyOf(epilogue.analysis) : ""}`;
   return kernel(key, names, ({ f, args, begin, end }) => {
     const writer = new ConvWriter(f, args, structure);
     f.for({ from: begin, to: end }, (item) => writer[stage](item));

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Func, Local, Range } from "./assembler.ts";
+import type { Func, Int, Range } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import type { Epilogue } from "./product.ts";
 import { RegionWriter } from "./region_code.ts";
@@ -13,8 +13,6 @@ import { OUTPUTS, type Scheme } from "./winograd.ts";
 import { phaseAddress } from "./winograd_image.ts";
 import { multiplyPositions } from "./winograd_products.ts";
 import { imageReading, readTiles, type Target, type Tile, writeTiles } from "./winograd_tiles.ts";
-
-type Int = Local<"i32">;
 
 /** Rows of tiles, counted through the batch. */
 interface Block {
@@ -94,7 +92,7 @@ export class ConvWriter {
   image(item: Int): void {
     const { f, args } = this;
     const from = f.let(i32.mul(item, TILE_COLUMNS));
-    const to = f.let(i32.min_u(f.let(i32.add(from, TILE_COLUMNS)), args.tiles));
+    const to = f.min(i32.add(from, TILE_COLUMNS), args.tiles);
     this.#transformImage(
       { firstRow: f.let(i32.const(0)), rows: args.allRows, tiles: args.tiles },
       { from, to },
@@ -108,7 +106,7 @@ export class ConvWriter {
     const position = f.let(i32.div_u(item, args.productBlocks));
     const part = i32.sub(item, i32.mul(position, args.productBlocks));
     const first = f.let(i32.mul(part, args.productBlock));
-    const rows = f.let(i32.min_u(f.let(i32.sub(args.filters, first)), args.productBlock));
+    const rows = f.min(i32.sub(args.filters, first), args.productBlock);
     const at = (matrix: "u" | "v" | "m") => i32.add(args[matrix], i32.mul(position, args[`${matrix}Position`]));
     const u = f.let(i32.add(at("u"), i32.mul(first, args.uRow)));
     const m = f.let(i32.add(at("m"), i32.mul(first, args.mRow)));
@@ -129,7 +127,7 @@ export class ConvWriter {
   #blockOf(item: Int): Block {
     const { f, args } = this;
     const firstRow = f.let(i32.mul(i32.div_u(item, args.filterBlocks), args.tileRows));
-    const rows = f.let(i32.min_u(f.let(i32.sub(args.allRows, firstRow)), args.tileRows));
+    const rows = f.min(i32.sub(args.allRows, firstRow), args.tileRows);
     return { firstRow, rows, tiles: f.let(i32.mul(rows, args.tilesX)) };
   }
 
@@ -137,9 +135,9 @@ export class ConvWriter {
   #eachChunk(item: Int, visit: (filters: Filters) => void): void {
     const { f, args } = this;
     const first = f.let(i32.mul(i32.rem_u(item, args.filterBlocks), args.filterBlock));
-    const end = f.let(i32.min_u(f.let(i32.add(first, args.filterBlock)), args.filters));
+    const end = f.min(i32.add(first, args.filterBlock), args.filters);
     f.count(first, { to: end, step: args.chunk }, () => {
-      visit({ first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.chunk)) });
+      visit({ first, count: f.min(i32.sub(end, first), args.chunk) });
     });
   }
 
@@ -258,7 +256,7 @@ export class ConvWriter {
   }
 
   /** The epilogue, strip by strip. */
-  #applyEpilogue({ shape }: Epilogue, block: Block, filters: Filters): void {
+  #applyEpilogue({ analysis }: Epilogue, block: Block, filters: Filters): void {
     const { f, args } = this;
     const pointer = f.let(this.#block);
     f.for({ to: block.rows }, (blockRow) => {
@@ -267,7 +265,7 @@ export class ConvWriter {
       const y = f.let(i32.mul(i32.sub(row, i32.mul(image, args.tilesY)), OUTPUTS));
       const bottom = i32.min_u(f.let(i32.add(y, OUTPUTS)), args.placesY);
       const rowBegin = f.let(i32.add(i32.mul(image, args.filters), filters.first));
-      new RegionWriter(f, args, shape).write({
+      new RegionWriter(f, args, analysis).write({
         rowBegin,
         rowEnd: f.let(i32.add(rowBegin, filters.count)),
         columnBegin: f.let(i32.mul(y, args.placesX)),

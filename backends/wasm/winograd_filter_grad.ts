@@ -21,6 +21,7 @@ import { withSeparateEpilogue } from "./epilogue.ts";
 import { i32 } from "./instructions.ts";
 import { type Arg, type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
 import type { OpCall } from "./op_call.ts";
+import { requireScratch } from "./scratch.ts";
 import { f32x4, v128 } from "./simd.ts";
 import { TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import { both, type Scheme } from "./winograd.ts";
@@ -111,27 +112,20 @@ export function planFilterGrad({ sizes, windows: { places, step } }: ConvShape, 
   const wanted = Math.min(Math.ceil(ENOUGH_ITEMS / parts), Math.floor(tiles / FEWEST_TILES));
   const share = Math.ceil(tiles / Math.max(1, wanted)), shares = Math.ceil(tiles / share);
   const block = even(share, Math.floor(MOST_BYTES / (4 * positions * (channelBlock + filterBlock))), 1);
-  const { strides, v } = matricesOf(scheme, block, channelBlock, 4 * roundUp(filterBlock, 4));
-  const args = {
-    ...blocks,
-    ...strides,
-    vPhase: 0,
-    v: PATCH_BYTES,
-    d: roundUp(PATCH_BYTES + v, 64),
-    block,
-    tiles,
-    share,
-  };
+  const matrices = matricesOf(scheme, block, channelBlock, 4 * roundUp(filterBlock, 4));
+  const v = PATCH_BYTES, d = roundUp(v + matrices.v, 64);
+  requireScratch("a block of V and D", d + matrices.d);
+  const args = { ...blocks, ...matrices.strides, vPhase: 0, v, d, block, tiles, share };
   return { temporary: {}, args, shares, stages: [["fused", shares * parts]] };
 }
 
-function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilterGrad, scheme: Scheme): Call[] {
-  const { sizes, windows } = conv;
-  const { channels, filters, kernel } = sizes, { places, step } = windows;
-  const plan = planFilterGrad(conv, scheme), { shares } = plan, phases = size(step);
+function callsOf(call: OpCall, conv: WinogradFilterGrad, scheme: Scheme): Call[] {
+  const { name, temporary } = call, { sizes, windows } = conv;
+  const { channels, filters } = sizes, { places, step } = windows;
+  const plan = planFilterGrad(conv, scheme), phases = size(step);
   const mPhase = 4 * roundUp(channels, TILE_COLUMNS), mRow = phases * mPhase + APART;
   const mPosition = mRow * filters + APART, mShare = scheme.positions * mPosition;
-  const m = temporary(shares * mShare);
+  const m = temporary(plan.shares * mShare);
   const image = phasesOf(planesOf(conv.x, sizes), windows, scheme, temporary);
   const tilesOfImage = tilesOf(places);
   const args: Record<string, Arg> = {
@@ -151,23 +145,6 @@ function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilte
     ...plan.args,
   };
   for (const [matrix, bytes] of Object.entries(plan.temporary)) args[matrix] = temporary(bytes);
-  const taps = offsetsOf([scheme.taps, scheme.taps], [step[0] * kernel[1], step[1]]);
-  const sums = offsetsOf(step, [kernel[1], 1]).map((first, phase) => ({
-    name,
-    kernel: sumKernel(scheme, taps),
-    args: {
-      m: { ...m, offset: m.offset + phase * mPhase },
-      dw: { ...dw.ref, offset: dw.ref.offset + 4 * first },
-      channels,
-      channelBytes: 4 * size(kernel),
-      shares,
-      mRow,
-      mPosition,
-      mShare,
-    },
-    total: filters,
-    chunk: chunkOf(filters, SUM_COST * channels),
-  }));
   const stages = plan.stages.map(([stage, total]) => ({
     name,
     kernel: stageKernel(stage, scheme),
@@ -175,7 +152,41 @@ function callsOf({ name, temporary, outputs: [dw] }: OpCall, conv: WinogradFilte
     total,
     chunk: 1,
   }));
-  return [...image.calls, ...stages, ...sums];
+  const sums = { m, shares: plan.shares, mPhase, mRow, mPosition, mShare };
+  return [...image.calls, ...stages, ...sumCalls(call, conv, scheme, sums)];
+}
+
+/** M as the stages leave it: its shares, and bytes between neighbours. */
+interface Sums {
+  readonly m: Ref;
+  readonly shares: number;
+  readonly mPhase: number;
+  readonly mRow: number;
+  readonly mPosition: number;
+  readonly mShare: number;
+}
+
+/** The calls that make `dw` of M, one for each phase. */
+function sumCalls(
+  { name, outputs: [dw] }: OpCall,
+  { sizes: { channels, filters, kernel }, windows: { step } }: WinogradFilterGrad,
+  scheme: Scheme,
+  { m, mPhase, ...sums }: Sums,
+): Call[] {
+  const taps = offsetsOf([scheme.taps, scheme.taps], [step[0] * kernel[1], step[1]]);
+  return offsetsOf(step, [kernel[1], 1]).map((first, phase) => ({
+    name,
+    kernel: sumKernel(scheme, taps),
+    args: {
+      m: { ...m, offset: m.offset + phase * mPhase },
+      dw: { ...dw.ref, offset: dw.ref.offset + 4 * first },
+      channels,
+      channelBytes: 4 * size(kernel),
+      ...sums,
+    },
+    total: filters,
+    chunk: chunkOf(filters, SUM_COST * channels),
+  }));
 }
 
 function stageKernel(stage: Stage, scheme: Scheme): Kernel {

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { v128 } from "./simd.ts";
 import { TILE_COLUMNS } from "./tile.ts";
@@ -22,8 +22,6 @@ import {
   readTiles,
   type Tile,
 } from "./winograd_tiles.ts";
-
-type Int = Local<"i32">;
 
 /** Arguments of the kernel. */
 export const ARGS = [
@@ -118,7 +116,7 @@ export class FilterGradWriter {
     const m = f.let(i32.add(this.#productAt(phase, filters, channels), i32.mul(share, args.mShare)));
     const x = phaseAddress(f, args, phase);
     const begin = f.let(i32.mul(share, args.share));
-    this.#eachBlock(begin, f.let(i32.min_u(f.let(i32.add(begin, args.share)), args.tiles)), (block) => {
+    this.#eachBlock(begin, f.min(i32.add(begin, args.share), args.tiles), (block) => {
       this.#transformImage(x, block, channels, v);
       this.#transformOutputGrad(block, filters, d);
       const accumulate = f.let(i32.ne(block.first, begin));
@@ -166,7 +164,7 @@ export class FilterGradWriter {
     const { f, args } = this;
     const planes = (index: Int, block: Int, all: Int): Planes => {
       const first = f.let(i32.mul(index, block));
-      return { first, count: f.let(i32.min_u(f.let(i32.sub(all, first)), block)) };
+      return { first, count: f.min(i32.sub(all, first), block) };
     };
     let rest = item;
     const next = (count: Int) => {
@@ -190,14 +188,14 @@ export class FilterGradWriter {
   #eachBlock(begin: Int, end: Int, visit: (block: Block) => void): void {
     const { f, args } = this;
     f.for({ from: begin, to: end, step: args.block }, (first) => {
-      visit({ first, count: f.let(i32.min_u(f.let(i32.sub(end, first)), args.block)) });
+      visit({ first, count: f.min(i32.sub(end, first), args.block) });
     });
   }
 
   #stageBlock(index: Int): Block {
     const { f, args } = this;
     const first = f.let(i32.mul(index, STAGE_TILES));
-    return { first, count: f.let(i32.min_u(f.let(i32.sub(args.tiles, first)), STAGE_TILES)) };
+    return { first, count: f.min(i32.sub(args.tiles, first), STAGE_TILES) };
   }
 
   /** `V` from `v` on: for each position, for each 8 channels, for each tile, 8 floats. */
@@ -251,7 +249,7 @@ export class FilterGradWriter {
       const from = f.let(i32.add(image, i32.mul(i32.add(i32.mul(number, planes), first), planeBytes)));
       f.for({ to: count, step: 4 }, (plane) => {
         const tiles = [0, 1, 2, 3].map((lane): Tile => {
-          const own = f.let(i32.min_u(f.let(i32.add(plane, lane)), last));
+          const own = f.min(i32.add(plane, lane), last);
           return { image: f.let(i32.add(from, i32.mul(own, planeBytes))), row, column };
         });
         const to = place(tile, plane);

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int, Local } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import { type Call, chunkOf, type Kernel, kernel, type Ref } from "./kernel.ts";
-import { v128 } from "./simd.ts";
+import { loadLanes, v128 } from "./simd.ts";
 import { both, type Scheme } from "./winograd.ts";
 import type { ConvShape } from "./winograd_products.ts";
 
@@ -30,7 +30,7 @@ export function offsetsOf(count: Pair, stride: Pair): number[] {
 }
 
 const ARGS = ["w", "u", "channels", "filterBytes", "channelBytes", "rowBytes", "positionBytes"] as const;
-type Args = Readonly<Record<typeof ARGS[number], Local<"i32">>>;
+type Args = Readonly<Record<typeof ARGS[number], Int>>;
 
 /** Nanoseconds that one filter of one channel takes. */
 const COST = 20;
@@ -87,17 +87,13 @@ function fourChannels(
   f: Func,
   args: Args,
   taps: readonly number[],
-  filter: Local<"i32">,
-  channel: Local<"i32">,
+  filter: Int,
+  channel: Int,
 ): Local<"v128">[] {
   const last = f.let(i32.sub(args.channels, 1));
   const lanes = [0, 1, 2, 3].map((lane) => {
     const index = i32.min_u(f.let(i32.add(channel, lane)), last);
     return f.let(i32.add(filter, i32.mul(index, args.channelBytes)));
   });
-  return taps.map((tap) => {
-    const value = f.let(v128.load32_zero(lanes[0], 4 * tap));
-    for (let lane = 1; lane < 4; lane++) f.set(value, v128.load32_lane(lanes[lane], value, lane, 4 * tap));
-    return value;
-  });
+  return taps.map((tap) => loadLanes(f, lanes, () => 4 * tap));
 }

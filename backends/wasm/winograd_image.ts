@@ -10,14 +10,13 @@
  *
  * @module
  */
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import { i32 } from "./instructions.ts";
 import type { Arg, Call, Ref } from "./kernel.ts";
 import { frameImage, type Image } from "./padding.ts";
 import { OUTPUTS, type Scheme } from "./winograd.ts";
 import type { Windows } from "./windows.ts";
 
-type Int = Local<"i32">;
 type Pair = readonly [number, number];
 
 /** Arguments of a kernel that reads phases. */

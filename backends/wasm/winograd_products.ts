@@ -4,15 +4,13 @@
  * @module
  */
 import { size } from "../../core/shape.ts";
-import type { Func, Local } from "./assembler.ts";
+import type { Func, Int } from "./assembler.ts";
 import type { Sizes } from "./direct.ts";
 import { type Expr, i32 } from "./instructions.ts";
 import { type AOrder, callPanel, TILE_COLUMNS, TILE_ROWS } from "./tile.ts";
 import type { Windows } from "./windows.ts";
 import { type Scheme, THREE, TWO } from "./winograd.ts";
 import { tilesOf } from "./winograd_image.ts";
-
-type Int = Local<"i32">;
 
 /** Added to the bytes between positions, lest they all meet in the same set of the cache. */
 export const APART = 64;

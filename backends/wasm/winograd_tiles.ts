@@ -6,12 +6,10 @@
  *
  * @module
  */
-import type { Assembler, Func, Local } from "./assembler.ts";
+import type { Assembler, Func, Int, Local } from "./assembler.ts";
 import { i32, type V128 } from "./instructions.ts";
 import { i32x4, i8x16, transpose, v128 } from "./simd.ts";
 import { type Line, MOST_PIXELS, OUTPUTS, type Scheme, type Transform } from "./winograd.ts";
-
-type Int = Local<"i32">;
 
 /** Where a tile starts: its row and column, which may lie outside, in the image at an address. */
 export interface Tile {

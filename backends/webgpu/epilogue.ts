@@ -20,7 +20,7 @@ export function outputWidth({ epilogue, outputs }: OpStep, context: Context, n: 
 }
 
 /** Statements that store the op's value at element `at` of its output, or four from there on. */
-export function emitOutput(shader: Shader, step: OpStep, at: string, value: Value): void {
+function emitOutput(shader: Shader, step: OpStep, at: string, value: Value): void {
   const { epilogue, outputs, outputSpecs: [{ dtype }] } = step;
   if (!epilogue) {
     shader.add(shader.store(shader.context.buffer(outputs[0]), dtype, at, value.name, value.width));

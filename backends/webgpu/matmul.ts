@@ -12,6 +12,7 @@ import type { DType } from "../../core/dtype.ts";
 import type { BufferPlan, Operand, OpStep } from "../../core/program.ts";
 import { size } from "../../core/shape.ts";
 import { mergeAxes } from "../../core/layout.ts";
+import type { MatmulAttrs } from "../../ops/matmul.ts";
 import { sumParts } from "./epilogue.ts";
 import { WORTH_IMAGES } from "./images.ts";
 import { tileKernel } from "./matmul_tile.ts";
@@ -52,11 +53,6 @@ export interface Product {
   readonly step: 1 | 4;
   /** Whether the products of a turn are computed and added up in f16. */
   readonly halves: boolean;
-}
-
-interface MatmulAttrs {
-  readonly transposeA: boolean;
-  readonly transposeB: boolean;
 }
 
 /** Strides over the output's batch axes. */

@@ -1,6 +1,15 @@
 /**
  * The WebGPU backend: WGSL generated from the scalar table, one recording for a whole program.
  *
+ * ```text
+ *  running    program ops launch  device memory images tuning stopwatch
+ *  regions    region rows row_layout epilogue
+ *  products   matmul matmul_tile  conv conv_filter
+ *  attention  attention*
+ *  other ops  index sort reduce pool
+ *  code       scalar math  shader binding
+ * ```
+ *
  * @module
  */
 import type { Backend } from "../../core/backend.ts";

@@ -2,13 +2,13 @@
  * Programs on the GPU: every step lowered to kernels once, then replayed as one recording.
  *
  * ```text
- *  Step ── map.., rows.., matmul.. ──> Kernel { text, bindings, numbers, groups } ──> Launch { pipeline, bind groups }
+ *  Step ── region.., rows.., matmul.. ──> Kernel { text, bindings, numbers, groups } ──> Launch { pipeline, bind groups }
  * ```
  *
  * @module
  */
 import type { Executable, KernelTime } from "../../core/backend.ts";
-import { BackendError } from "../../core/errors.ts";
+import { MissingKernelError } from "../../core/errors.ts";
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { BufferPlan, OpStep, Program, RegionStep, Step } from "../../core/program.ts";
 import type { Images } from "./images.ts";
@@ -98,7 +98,7 @@ class ProgramContext implements Context {
 
 function lowerOp(step: OpStep, context: Context): Kernel[] {
   const lower = OPS[step.op as keyof typeof OPS];
-  if (!lower) throw new BackendError(`Cannot run "${step.op}" on webgpu: it has no such kernel`);
+  if (!lower) throw new MissingKernelError(`Cannot run "${step.op}" on backend "webgpu": it has no such kernel`);
   return lower(step, context);
 }
 

@@ -2,7 +2,7 @@
  * Regions with inner axes: rows that are reduced, once or several times, and what is computed from the reductions.
  *
  * ```text
- *  softmax:  pass 0  m = max x        pass 1  s = sum exp(x - m)        last  y = exp(x - m) / s
+ *  softmax:  pass 0  m = max x        pass 1  s = sum exp(x - m)        last  r = 1 / s   y = exp(x - m) · r
  * ```
  *
  * A row is read once a pass, by one invocation or by several that combine their parts in workgroup memory; few rows
@@ -11,12 +11,12 @@
  * @module
  */
 import type { BufferPlan, Region, RegionStep } from "../../core/program.ts";
-import { identityOf } from "../../core/scalar.ts";
+import { COMBINE, identityOf } from "../../core/scalar.ts";
 import { size } from "../../core/shape.ts";
 import type { Width } from "./math.ts";
 import { coordinatesOf, Evaluator, type Value, widen } from "./region.ts";
 import { type Analysis, analyze, chooseLayout, type Layout, type Reduce } from "./row_layout.ts";
-import { COMBINE, laneOf, typeName } from "./scalar.ts";
+import { laneOf, typeName } from "./scalar.ts";
 import { type Context, type Kernel, Shader, spread } from "./shader.ts";
 
 /** Elements of rows, read three times or more, that are worth a copy. */

@@ -6,7 +6,7 @@
  * @module
  */
 import type { DType } from "../../core/dtype.ts";
-import type { ReduceOp, ScalarOp } from "../../core/scalar.ts";
+import type { ScalarOp } from "../../core/scalar.ts";
 import type { MathLibrary, Width } from "./math.ts";
 
 /** Type of a value in a register. */
@@ -138,13 +138,3 @@ export const SCALAR = {
   shiftRight: shift(">>"),
   where: text("select($2, $1, $0)"),
 } satisfies Record<ScalarOp, Row>;
-
-/** The scalar op that combines two values of a reduction. */
-export const COMBINE = {
-  sum: "add",
-  prod: "mul",
-  max: "max",
-  min: "min",
-  any: "or",
-  all: "and",
-} satisfies Record<ReduceOp, ScalarOp>;

@@ -9,6 +9,7 @@ import type { Instr } from "../../core/program.ts";
 import { stepOf } from "./access.ts";
 import type { Access, RegionPlan } from "./axes.ts";
 import { costOf, lanesOf } from "./scalar.ts";
+import { requireScratch } from "./scratch.ts";
 
 /** Which loops an instruction's value changes in. */
 export interface Depends {
@@ -26,7 +27,7 @@ export interface Pass {
 }
 
 /** Everything that a region's code depends on. */
-export interface RegionShape {
+export interface RegionAnalysis {
   readonly plan: RegionPlan;
   readonly storeTypes: readonly DType[];
   /** Instructions that some store rests on. */
@@ -54,9 +55,12 @@ export interface RegionShape {
   readonly kept: ReadonlyMap<number, { readonly pass: number; readonly slot: number }>;
 }
 
+/** Instructions of an op whose value is worth keeping. */
+const WORTH_KEEPING = 15;
 /** Scratch memory for one kept value, in elements. */
 const KEPT_ELEMENTS = 1 << 15;
 const MOST_KEPT = 4;
+requireScratch("the values of a row", 4 * KEPT_ELEMENTS * MOST_KEPT);
 
 function argsOf(instr: Instr): readonly number[] {
   return instr.kind === "scalar" ? instr.args : instr.kind === "reduce" ? [instr.arg] : [];
@@ -131,7 +135,7 @@ function keptOf(plan: RegionPlan, passes: readonly Pass[], depends: readonly Dep
       if (!depends[i].vector || instr.kind !== "scalar" || kept.has(i) || kept.size === MOST_KEPT) return;
       const first = firstPass.get(i);
       if (first === undefined) firstPass.set(i, index);
-      else if (first < index && costOf(instr.op) >= 15 && lanesOf(instr.dtype) === "f32") {
+      else if (first < index && costOf(instr.op) >= WORTH_KEEPING && lanesOf(instr.dtype) === "f32") {
         kept.set(i, { pass: first, slot: kept.size });
         return;
       }
@@ -184,20 +188,20 @@ export function weightOf(plan: RegionPlan): number {
   return weight;
 }
 
-/** See `RegionShape.copies`. Short rows would spend their time putting the sums of the copies together. */
+/** See `RegionAnalysis.copies`. Short rows would spend their time putting the sums of the copies together. */
 function copiesOf({ loops: { vector, along } }: RegionPlan): number {
   if (vector < 16) return 1;
   return along && vector < 32 ? 2 : 4;
 }
 
-/** See `RegionShape.unit`. The blocks of an epilogue are of any length. */
+/** See `RegionAnalysis.unit`. The blocks of an epilogue are of any length. */
 function unitOf({ loops: { vector }, body }: RegionPlan, step: number): number {
   if (vector % 4 !== 0) return 1;
   return vector % step === 0 && body.every(({ kind }) => kind !== "result") ? step : 4;
 }
 
 /** Works out what a region's code needs to know. */
-export function shapeOf(plan: RegionPlan, storeTypes: readonly DType[]): RegionShape {
+export function analyze(plan: RegionPlan, storeTypes: readonly DType[]): RegionAnalysis {
   const depends = dependsOf(plan);
   const needed = neededOf(plan);
   const fullStores = new Set(plan.stores.flatMap((store, k) => isFull(plan, store, depends) ? [k] : []));
