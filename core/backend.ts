@@ -186,6 +186,11 @@ export function currentBackend(): Backend {
   return current;
 }
 
+/** What to call a backend beside `home`: another may have been registered under its name since. */
+export function nameBeside(home: Backend, { name }: Backend): string {
+  return name === home.name ? `an earlier "${name}"` : name;
+}
+
 /** A backend by name, started if need be. */
 export function backendByName(name: string): Promise<Backend> {
   return start(name);

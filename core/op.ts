@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { type Backend, currentBackend } from "./backend.ts";
+import { type Backend, currentBackend, nameBeside } from "./backend.ts";
 import { BackendError, DTypeError, MissingKernelError } from "./errors.ts";
 import { activeTrace } from "./graph.ts";
 import { runProgram } from "./eager.ts";
@@ -104,7 +104,8 @@ function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | und
   for (const input of inputs) {
     if (input.backend !== backend) {
       throw new BackendError(
-        `Cannot compute ${op.name} of tensors on ${backend.name} and ${input.backend.name}: move one with \`await t.to("${backend.name}")\``,
+        `Cannot compute ${op.name} of tensors on ${backend.name} and ${nameBeside(backend, input.backend)}: ` +
+          `move one with \`await t.to("${backend.name}")\``,
       );
     }
   }

@@ -168,6 +168,32 @@ testOnEach("customVjp keeps its rule inside scan, vmap and compile", async (back
   }
 });
 
+testOnEach("stopGradient stays constant inside scan, vmap and compile", async (backend) => {
+  await tn.use(backend);
+  const x = tn.tensor([1, 2, 3]), half = (x: Tensor) => tn.mul(tn.stopGradient(x), x);
+  const loop = (x: Tensor) => tn.scan((c: Tensor, y: Tensor) => [tn.add(c, half(y)), c] as const, tn.tensor(0), x)[0];
+  for (const f of [loop, (x: Tensor) => tn.sum(tn.vmap(half)(x)), (x: Tensor) => tn.sum(tn.checkpoint(half)(x))]) {
+    for (const slope of [tn.grad(f), tn.compile(tn.grad(f)), tn.grad(tn.compile(f))]) {
+      assertEquals(await slope(x).array(), [1, 2, 3]);
+    }
+  }
+});
+
+testOnEach("checkpoints inside checkpoints give gradients of what they close over", async (backend) => {
+  await tn.use(backend);
+  const x = tn.tensor([1, 2, 3]), w = tn.tensor([4, 5, 6]);
+  const product = tn.compile((y: Tensor, w: Tensor) => tn.mul(y, w));
+  const bodies = [
+    (w: Tensor) => tn.checkpoint((x: Tensor) => tn.checkpoint((y: Tensor) => tn.mul(y, w))(x)),
+    (w: Tensor) => tn.checkpoint((x: Tensor) => product(x, w)),
+    (w: Tensor) => tn.checkpoint((x: Tensor) => tn.compile((y: Tensor) => tn.mul(y, w))(x)),
+  ];
+  for (const body of bodies) {
+    const f = (w: Tensor) => tn.sum(body(w)(x));
+    for (const slope of [tn.grad(f), tn.compile(tn.grad(f))]) assertEquals(await slope(w).array(), [1, 2, 3]);
+  }
+});
+
 testOnEach("customVjp closes over what its loop has computed", async (backend) => {
   await tn.use(backend);
   const step = (sum: Tensor, y: Tensor) => {

@@ -145,6 +145,24 @@ wasm("products larger than a block agree with sums of products", async () => {
   }
 });
 
+wasm("regions that transpose different operands are different kernels", async () => {
+  await tn.use("wasm");
+  const x = tn.reshape(tn.arange(40 * 24), [40, 24]), y = tn.reshape(tn.arange(40 * 48), [40, 48]);
+  const first = (x: tn.Tensor) => tn.transpose(x),
+    second = (y: tn.Tensor) => tn.transpose(tn.slice(y, [0, 0], [40, 48], { step: [1, 2] }));
+  const sums = [
+    tn.compile((x: tn.Tensor, y: tn.Tensor) => tn.add(first(x), second(y))),
+    tn.compile((x: tn.Tensor, y: tn.Tensor) => tn.add(second(y), first(x))),
+  ];
+  for (const sum of sums) {
+    const values = await sum(x, y).data();
+    values.forEach((value, at) => {
+      const column = Math.floor(at / 40), row = at % 40;
+      assertEquals(value, 24 * row + column + 48 * row + 2 * column);
+    });
+  }
+});
+
 Deno.test("wasm: the heap hands out blocks that do not overlap, and merges what comes back", () => {
   const heap = new Heap(false);
   const random = noise(4000, 7);

@@ -11,7 +11,7 @@
  */
 import { zerosLike } from "../ops/create.ts";
 import type { Backend, KernelTime } from "../core/backend.ts";
-import { currentBackend } from "../core/backend.ts";
+import { currentBackend, nameBeside } from "../core/backend.ts";
 import { ArgumentError, BackendError, DisposedError, TraceError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "../core/graph.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
@@ -86,10 +86,9 @@ function homeOf(tensors: readonly Tensor[]): Backend {
 function requireOn(home: Backend, tensors: readonly Tensor[]): void {
   const foreign = tensors.find(({ backend }) => backend !== home);
   if (!foreign) return;
-  const name = foreign.backend.name === home.name ? `an earlier "${home.name}"` : foreign.backend.name;
   throw new BackendError(
-    `Cannot call a compiled function with tensors on ${home.name} and ${name}: move one with ` +
-      `\`await t.to("${home.name}")\``,
+    `Cannot call a compiled function with tensors on ${home.name} and ${nameBeside(home, foreign.backend)}: ` +
+      `move one with \`await t.to("${home.name}")\``,
   );
 }
 

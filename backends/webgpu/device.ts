@@ -36,7 +36,7 @@ export class Device {
   readonly timestamps: boolean;
   readonly f16Arithmetic: boolean;
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
-  readonly #pipelines = new Map<string, GPUComputePipeline>();
+  readonly #pipelines = new Map<string, { readonly pipeline: GPUComputePipeline; users: number }>();
   readonly #errors: string[] = [];
   readonly #gone: Promise<never>;
   #lost: DeviceLostError | null = null;
@@ -111,20 +111,27 @@ export class Device {
     return layout;
   }
 
-  /** The pipeline of a shader; equal texts share one. */
+  /** The pipeline of a shader, to be released after its last use; equal texts share one. */
   pipeline(name: string, code: string, accesses: readonly Access[]): GPUComputePipeline {
-    let pipeline = this.#pipelines.get(code);
-    if (!pipeline) {
+    let shared = this.#pipelines.get(code);
+    if (!shared) {
       this.check();
       const label = name.slice(0, 80);
-      pipeline = this.gpu.createComputePipeline({
+      const pipeline = this.gpu.createComputePipeline({
         label,
         layout: this.gpu.createPipelineLayout({ bindGroupLayouts: [this.layout(accesses)] }),
         compute: { module: this.gpu.createShaderModule({ label, code }), entryPoint: "main" },
       });
-      this.#pipelines.set(code, pipeline);
+      this.#pipelines.set(code, shared = { pipeline, users: 0 });
     }
-    return pipeline;
+    shared.users++;
+    return shared.pipeline;
+  }
+
+  /** Forgets the pipeline of a shader that nobody uses any more. */
+  releasePipeline(code: string): void {
+    const shared = this.#pipelines.get(code);
+    if (shared && --shared.users === 0) this.#pipelines.delete(code);
   }
 
   /** The encoder of this turn. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { BackendError } from "../../core/errors.ts";
 import type { Home } from "./binding.ts";
 import type { Access } from "./device.ts";
 import type { Memory, UniformSlot, WebgpuBuffer } from "./memory.ts";
@@ -32,7 +33,14 @@ interface Prepared {
 }
 
 function prepare(kernel: Kernel, memory: Memory): Prepared {
-  const { device } = memory;
+  const { device } = memory, limit = device.limits.maxStorageBufferBindingSize;
+  const large = kernel.bindings.find(({ bytes, access }) => bytes > limit && access !== "image");
+  if (large) {
+    throw new BackendError(
+      `Cannot run ${kernel.name.slice(0, 80)} on webgpu: it ${large.access}s ${large.bytes} bytes, ` +
+        `${device.description} lets a kernel see ${limit} of a buffer`,
+    );
+  }
   const accesses: Access[] = kernel.bindings.map(({ access }) => access);
   if (kernel.numbers) accesses.push("uniform");
   if (kernel.loops.length > 0) accesses.push("turn");
@@ -105,9 +113,12 @@ export class Launch {
   #group(resolve: Resolve): GPUBindGroup {
     const { kernel: { bindings }, layout, numbers } = this.#prepared;
     let slot = 0;
-    const bound = bindings.map(({ place, bytes, access }) =>
-      access === "image" ? this.memory.images.at(slot++, bytes) : resolve(place)
-    );
+    const { nothing, nowhere, images } = this.memory;
+    const bound = bindings.map(({ place, bytes, access }) => {
+      if (access === "image") return images.at(slot++, bytes);
+      const buffer = resolve(place);
+      return buffer === nothing && access === "write" ? nowhere : buffer;
+    });
     const known = this.#bound.find(({ ids }) => ids.every((id, i) => id === bound[i].id));
     if (known) return known.group;
     const entries: GPUBindGroupEntry[] = bindings.map(({ place, bytes }, binding) => {
@@ -129,6 +140,7 @@ export class Launch {
   }
 
   #release(): void {
+    this.memory.device.releasePipeline(this.#prepared.kernel.code);
     if (this.#prepared.numbers) this.memory.freeUniform(this.#prepared.numbers);
     this.#bound = [];
     this.#next = 0;

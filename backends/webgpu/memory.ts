@@ -45,6 +45,7 @@ export class Memory {
   readonly #slots = new Map<number, UniformSlot[]>();
   readonly #turns = new Map<string, GPUBuffer>();
   #nothing: WebgpuBuffer | null = null;
+  #nowhere: WebgpuBuffer | null = null;
   #pooled = 0;
   #block: { buffer: GPUBuffer; used: number } | null = null;
 
@@ -130,9 +131,14 @@ export class Memory {
     return copy;
   }
 
-  /** Stands where a buffer without elements would. */
+  /** Stands where a buffer without elements would be read. */
   get nothing(): WebgpuBuffer {
     return this.#nothing ??= this.alloc(16);
+  }
+
+  /** Stands where a buffer without elements would be written: no dispatch may read what it writes. */
+  get nowhere(): WebgpuBuffer {
+    return this.#nowhere ??= this.alloc(16);
   }
 
   /** A uniform slot for every combination of turns of loops of these lengths, holding the turns. */
