@@ -44,7 +44,8 @@ export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
 
 // Transforms
 export { compile, type CompileOptions } from "./transforms/compile.ts";
-export { checkpoint, type CustomVjp, customVjp } from "./transforms/custom_vjp.ts";
+export { checkpoint } from "./transforms/checkpoint.ts";
+export { type CustomVjp, customVjp } from "./transforms/custom_vjp.ts";
 export {
   grad,
   type GradOptions,

@@ -40,7 +40,7 @@ const BUNDLES: readonly Bundle[] = [
     name: "Tenon: core, ops, WASM, WebGPU",
     source: everything(
       ...["backend", "errors", "scope", "tensor", "tree"].map((name) => `core/${name}.ts`),
-      ...["compile", "custom_vjp", "grad", "inspect", "scan"].map((name) => `transforms/${name}.ts`),
+      ...["checkpoint", "compile", "custom_vjp", "grad", "inspect", "scan"].map((name) => `transforms/${name}.ts`),
       "ops/mod.ts",
       "backends/wasm/mod.ts",
       "backends/webgpu/mod.ts",

@@ -328,3 +328,15 @@ Deno.test("donate and static name arguments that are there", async () => {
     );
   }
 });
+
+Deno.test("compile refuses what makes no sense", () => {
+  const f = (x: Tensor) => tn.neg(x);
+  // deno-lint-ignore no-explicit-any -- what the types refuse
+  assertThrows(() => tn.compile(undefined as any), tn.ArgumentError, "Cannot compile undefined: it is not a function");
+  assertThrows(() => tn.compile(f, { capacity: 0 }), tn.ArgumentError, "Cannot compile with capacity 0");
+  assertThrows(
+    () => tn.compile(f, { donate: [0], static: [0] }),
+    tn.ArgumentError,
+    "Cannot compile: argument 0 is donated and static",
+  );
+});

@@ -11,19 +11,17 @@
  */
 import { zerosLike } from "../ops/create.ts";
 import type { Backend, KernelTime } from "../core/backend.ts";
-import { currentBackend, nameBeside } from "../core/backend.ts";
-import { ArgumentError, BackendError, DisposedError, TraceError } from "../core/errors.ts";
+import { ArgumentError, DisposedError, TraceError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "../core/graph.ts";
+import { type Call, difference, homeOf, requireOn, takeApart } from "./call.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
-import { identityOf, keyOf } from "../core/cache_key.ts";
 import { Lowered } from "../core/lowered.ts";
 import { copyOp } from "../core/group.ts";
 import { bind, bindAll, distinct } from "../core/op.ts";
 import { checksNumerics, scope, userSite } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import { isTracked, recordOn, withoutTapes } from "../core/tape.ts";
-import { Tensor } from "../core/tensor.ts";
-import * as tree from "../core/tree.ts";
+import type { Tensor } from "../core/tensor.ts";
 
 /** How to compile. */
 export interface CompileOptions {
@@ -52,81 +50,6 @@ interface Specialization {
   readonly lowered: Lowered | null;
   /** The pullback, compiled when a gradient first passes through. */
   back?: (inputs: readonly Tensor[], seeds: readonly Tensor[]) => Tensor[];
-}
-
-/** A call's arguments, taken apart. */
-interface Call {
-  /** What a report shows, and what tells programs apart. */
-  readonly signature: string;
-  readonly key: string;
-  readonly tensors: readonly Tensor[];
-  readonly rebuild: (tensors: readonly Tensor[]) => unknown[];
-  /** Indices into `tensors` that are donated. */
-  readonly donated: ReadonlySet<number>;
-}
-
-/** A leaf as a part of a signature: tensors by their specs, numbers and strings by value, anything else by identity. */
-function leafKey(leaf: unknown): string {
-  return leaf instanceof Tensor ? `${leaf.dtype}${show(leaf.shape)}` : staticKey(leaf);
-}
-
-/** The same in an argument that belongs to the signature as it is: a tensor too by its identity. */
-function staticKey(leaf: unknown): string {
-  if ((typeof leaf === "object" && leaf !== null) || typeof leaf === "function") return `#${identityOf(leaf)}`;
-  return `${typeof leaf} ${typeof leaf === "bigint" ? leaf : keyOf(leaf)}`;
-}
-
-/** The backend that a call with these tensors runs on. */
-function homeOf(tensors: readonly Tensor[]): Backend {
-  const home = tensors[0]?.backend ?? currentBackend();
-  requireOn(home, tensors);
-  return home;
-}
-
-function requireOn(home: Backend, tensors: readonly Tensor[]): void {
-  const foreign = tensors.find(({ backend }) => backend !== home);
-  if (!foreign) return;
-  throw new BackendError(
-    `Cannot call a compiled function with tensors on ${home.name} and ${nameBeside(home, foreign.backend)}: ` +
-      `move one with \`await t.to("${home.name}")\``,
-  );
-}
-
-function takeApart(args: readonly unknown[], options: CompileOptions): Call {
-  const fixed = options.static ?? [];
-  for (const name of ["donate", "static"] as const) {
-    const absent = options[name]?.find((place) => !(place in args));
-    if (absent === undefined) continue;
-    throw new ArgumentError(
-      `Cannot call a compiled function: ${name} names argument ${absent}, there are ${args.length}`,
-    );
-  }
-  const parts = args.map((arg, i) => fixed.includes(i) ? null : tensorsOf(arg));
-  const tensors: Tensor[] = [];
-  const donated = new Set<number>();
-  const signature = args.map((arg, i) => {
-    const part = parts[i];
-    const [leaves, structure] = tree.flatten(arg);
-    const described = `${tree.describe(structure)}(${leaves.map(part ? leafKey : staticKey)})`;
-    if (!part) return `static ${described}`;
-    if (options.donate?.includes(i)) part[0].forEach((_, k) => donated.add(tensors.length + k));
-    tensors.push(...part[0]);
-    return described;
-  }).join("; ");
-  const rebuild = (next: readonly Tensor[]) => {
-    let at = 0;
-    return args.map((arg, i) => {
-      const part = parts[i];
-      if (!part) return arg;
-      const count = part[0].length;
-      at += count;
-      return part[1](next.slice(at - count, at));
-    });
-  };
-  const home = homeOf(tensors);
-  const shown = `${home.name} ${signature}`;
-  // not by the name alone: another backend may have been registered under it
-  return { signature: shown, key: `${identityOf(home)} ${shown}`, tensors, rebuild, donated };
 }
 
 /** Runs a graph node by node, for backends that do not lower programs: eager and compiled are then the same kernels. */
@@ -240,6 +163,12 @@ const programs = new WeakMap<object, Compiled>();
 // deno-lint-ignore no-explicit-any -- parameters without a type annotation stay usable
 export function compile<A extends any[], R>(f: (...args: A) => R, options: CompileOptions = {}): (...args: A) => R {
   if (typeof f !== "function") throw new ArgumentError(`Cannot compile ${f}: it is not a function`);
+  const { capacity = 16, donate = [] } = options;
+  if (!(Number.isInteger(capacity) && capacity >= 1)) {
+    throw new ArgumentError(`Cannot compile with capacity ${capacity}: it must be a whole number of at least 1`);
+  }
+  const both = donate.find((place) => options.static?.includes(place));
+  if (both !== undefined) throw new ArgumentError(`Cannot compile: argument ${both} is donated and static`);
   const plain = f as (...args: unknown[]) => unknown;
   const cache = new Map<string, Specialization>();
   const compiled = (...args: A): R => {
@@ -290,14 +219,6 @@ function find(
     cache.delete(oldest);
   }
   return program;
-}
-
-/** What is new in a signature. */
-function difference(before: string, now: string): string {
-  const old = before.split("; "), fresh = now.split("; ");
-  const i = fresh.findIndex((part, k) => part !== old[k]);
-  if (i < 0) return fresh.length < old.length ? "fewer arguments" : "the backend is a new one";
-  return `argument ${i} was ${old[i] ?? "absent"}, is ${fresh[i]}`;
 }
 
 /** A call under a gradient tape: the program runs as it is, and its pullback is a program too. */

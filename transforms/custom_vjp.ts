@@ -1,5 +1,5 @@
 /**
- * Functions with a backward pass of their own: `customVjp`, and `checkpoint`, which computes again instead of keeping.
+ * `customVjp`: functions with a gradient rule of their own.
  *
  * @module
  */
@@ -8,12 +8,12 @@ import type { Backend } from "../core/backend.ts";
 import { Body } from "../core/body.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { activeTrace, traceGraph } from "../core/graph.ts";
-import { asArray, bind, bindAll, type Op } from "../core/op.ts";
-import { barrierOp, flatFunction, tensorsOf, vjpFlat } from "./pullback.ts";
+import { asArray, bindAll, type Op } from "../core/op.ts";
+import { tensorsOf } from "./pullback.ts";
 import { applyBody } from "./scan.ts";
 import { scope } from "../core/scope.ts";
 import { sameShape, show, type Spec } from "../core/shape.ts";
-import { isTracked, recordOn, withCaptures, withoutTapes } from "../core/tape.ts";
+import { isTracked, recordOn, withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
 
 /** A gradient rule of one's own. */
@@ -161,59 +161,4 @@ function traceCustom<A extends unknown[], R, S>(
     given,
   });
   return rebuild(results);
-}
-
-/** A function as data, for a trace; its gradient runs it again. The inputs are the function's own and what it captured. */
-const checkpointOp: Op<number, { readonly body: Body }, number> = {
-  name: "checkpoint",
-  infer: (_, { body }) => body.graph.outputs.map(({ shape, dtype }) => ({ shape, dtype })),
-  body: (inputs, { body }) => applyBody(body, inputs),
-  vjp({ inputs, grad, attrs: { body } }) {
-    const again = inputs.map((x) => bind(barrierOp, [x], null));
-    return vjpFlat((xs) => applyBody(body, xs), again)[1](asArray(grad));
-  },
-};
-
-/**
- * `f` without memory of what it computed: the backward pass runs it again (Chen et al. 2016, arXiv:1604.06174). It keeps
- * the arguments, and the tensors that `f` closes over.
- *
- * @param f A function of any trees, the same every time it runs.
- * @returns A function of the same values and gradients.
- * @example
- * ```ts
- * import * as tn from "@tenon/ml";
- * import { assertAlmostEquals } from "@std/assert";
- *
- * await tn.use("cpu");
- * const block = tn.checkpoint((x: tn.Tensor) => tn.tanh(tn.exp(x)));
- * const slope = tn.grad((x: tn.Tensor) => tn.sum(block(x)))(tn.tensor([0.5]));
- * assertAlmostEquals((await slope.array() as number[])[0], Math.exp(0.5) / Math.cosh(Math.exp(0.5)) ** 2, 1e-6);
- * ```
- */
-export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...args: A) => R {
-  return (...args) => {
-    const [inputs, rebuildArgs] = tensorsOf(args);
-    const trace = activeTrace();
-    if (trace && inputs.length > 0) { // as one node, for gradients of what is traced
-      let finish: (tensors: readonly Tensor[]) => unknown = () => undefined;
-      const { graph, captured } = withoutTapes(() =>
-        traceGraph(trace.backend, inputs, (xs) => {
-          const [outputs, rebuild] = tensorsOf(f(...rebuildArgs(xs) as A));
-          finish = rebuild;
-          return outputs;
-        })
-      );
-      return finish(bindAll(checkpointOp, [...inputs, ...captured], { body: new Body(graph) })) as R;
-    }
-    const { result, captured } = withCaptures(inputs, () => scope(() => f(...args)));
-    const [outputs] = tensorsOf(result);
-    const { run } = flatFunction(f as (...args: never[]) => unknown, rebuildArgs);
-    const pullback = (grads: readonly (Tensor | null)[]) => {
-      const again = inputs.map((x) => bind(barrierOp, [x], null));
-      return vjpFlat(run, again, captured)[1](grads);
-    };
-    if (isTracked([...inputs, ...captured])) recordOn({ inputs: [...inputs, ...captured], outputs, rule: pullback });
-    return result;
-  };
 }
