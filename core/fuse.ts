@@ -24,7 +24,7 @@ const MOST_MEMBERS = 256;
 const MOST_LOADS = 12;
 
 /** Gathers a graph of primitives into groups, in an order in which they can run. */
-export class Fusion {
+export class Grouping {
   readonly groups: Group[] = [];
   readonly #refs = new Map<Value, Ref>();
   readonly #home = new Map<Value, Group>();

@@ -77,7 +77,7 @@ export const COMBINE: Readonly<Record<ReduceOp, ScalarOp>> = {
 };
 
 /** The value that a reduction starts from. */
-export function identityOf(op: ReduceOp, dtype: DType): number {
+export function neutralOf(op: ReduceOp, dtype: DType): number {
   switch (op) {
     case "sum":
     case "any":

@@ -5,7 +5,7 @@
  * @module
  */
 import type { Backend } from "./backend.ts";
-import { Fusion } from "./fuse.ts";
+import { Grouping } from "./fuse.ts";
 import { copyOp, Group } from "./group.ts";
 import type { Graph, Node } from "./graph.ts";
 import { Value } from "./graph.ts";
@@ -96,7 +96,7 @@ export class Drafts {
   /** Epilogues by the map that became one; null where it cannot. */
   readonly #folds = new Map<Group, BuiltRegion | null>();
 
-  constructor(readonly fusion: Fusion, outputs: readonly Value[], readonly backend: Backend) {
+  constructor(readonly fusion: Grouping, outputs: readonly Value[], readonly backend: Backend) {
     this.#kept = new Set(outputs);
     const order = fusion.ordered();
     for (const group of order) {
@@ -184,7 +184,7 @@ export interface DraftedGraph {
 
 /** Fuses a simplified graph and drafts the steps of its groups. */
 export function draftGraph(graph: Graph, backend: Backend): DraftedGraph {
-  const fusion = new Fusion(graph, backend.strided ?? new Set());
+  const fusion = new Grouping(graph, backend.strided ?? new Set());
   const outputs = graph.outputs.map((value) => fusion.materialize(value));
   return { drafts: new Drafts(fusion, outputs, backend).drafts, outputs };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Kernel, KernelTable, View } from "../../core/backend.ts";
-import { identityOf, type ReduceOp } from "../../core/scalar.ts";
+import { neutralOf, type ReduceOp } from "../../core/scalar.ts";
 import { stridesOf } from "../../core/shape.ts";
 import type { ArgAttrs } from "../../ops/argmax.ts";
 import type { CumulativeAttrs } from "../../ops/cumulative.ts";
@@ -46,7 +46,7 @@ function reduction(op: ReduceOp): Kernel<Buffer, ReduceAttrs> {
     const strides = stridesOf(x.shape);
     const rows = walk(axes.map((axis) => x.shape[axis]), axes.map((axis) => strides[axis]));
     const loop = foldLoop(`${op} ${x.dtype}`);
-    loop(f, identityOf(op, x.dtype), elements(y), elements(x), places(y.shape, strides), rows);
+    loop(f, neutralOf(op, x.dtype), elements(y), elements(x), places(y.shape, strides), rows);
   };
 }
 

@@ -24,7 +24,7 @@
  * @module
  */
 import type { DType } from "../../core/dtype.ts";
-import { COMBINE, identityOf, type ReduceOp } from "../../core/scalar.ts";
+import { COMBINE, neutralOf, type ReduceOp } from "../../core/scalar.ts";
 import type { Func, Int } from "./assembler.ts";
 import type { Loops } from "./axes.ts";
 import { type Expr, i32, type V128 } from "./instructions.ts";
@@ -179,7 +179,7 @@ export class RegionWriter {
     const { f } = this;
     return instrs.map((instr) => {
       const { op, dtype } = this.analysis.plan.body[instr] as { op: ReduceOp; dtype: DType };
-      const identity = constant(identityOf(op, dtype), dtype);
+      const identity = constant(neutralOf(op, dtype), dtype);
       const lanes = Array.from({ length: this.#values.width.copies }, () => f.let(identity));
       return { instr, op, dtype, lanes, rest: f.let(identity) };
     });

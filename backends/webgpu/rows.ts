@@ -11,7 +11,7 @@
  * @module
  */
 import type { BufferPlan, Region, RegionStep } from "../../core/program.ts";
-import { COMBINE, identityOf } from "../../core/scalar.ts";
+import { COMBINE, neutralOf } from "../../core/scalar.ts";
 import { size } from "../../core/shape.ts";
 import type { Width } from "./math.ts";
 import { coordinatesOf, Evaluator, type Value, widen } from "./region.ts";
@@ -130,7 +130,7 @@ class RowKernel {
     const sums = reduces.map(({ op, dtype }) => {
       const lane = laneOf(dtype);
       const name = shader.fresh("sum");
-      const start = shader.constant(identityOf(op, lane === "bool" ? "bool" : dtype), lane);
+      const start = shader.constant(neutralOf(op, lane === "bool" ? "bool" : dtype), lane);
       shader.add(`var ${name} = ${typeName(lane, width)}(${start});`);
       return name;
     });
@@ -243,7 +243,7 @@ class RowKernel {
       const lane = laneOf(reduce.dtype);
       const name = shader.fresh("sum");
       shader.add(
-        `var ${name} = ${typeName(lane, width)}(${shader.constant(identityOf(reduce.op, reduce.dtype), lane)});`,
+        `var ${name} = ${typeName(lane, width)}(${shader.constant(neutralOf(reduce.op, reduce.dtype), lane)});`,
       );
       const k0 = shader.fresh("k");
       shader.add(`for (var ${k0} = 0u; ${k0} < ${shader.num(chunks)}; ${k0}++) {`);
