@@ -43,7 +43,8 @@ export type { Shape, Spec } from "./core/shape.ts";
 export { type Nested, Tensor, type TensorLike } from "./core/tensor.ts";
 
 // Transforms
-export { compile, type CompileOptions } from "./transforms/compile.ts";
+export type { CompileOptions } from "./transforms/call.ts";
+export { compile } from "./transforms/compile.ts";
 export { checkpoint } from "./transforms/checkpoint.ts";
 export { type CustomVjp, customVjp } from "./transforms/custom_vjp.ts";
 export {

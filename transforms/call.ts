@@ -9,8 +9,22 @@ import { ArgumentError, BackendError } from "../core/errors.ts";
 import { show } from "../core/shape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
-import type { CompileOptions } from "./compile.ts";
 import { tensorsOf } from "./pullback.ts";
+
+/** How to compile. */
+export interface CompileOptions {
+  /**
+   * Arguments whose memory the program may take over; they are disposed by the call. Memory that another tensor shares is
+   * copied first.
+   */
+  readonly donate?: readonly number[];
+  /** Arguments that belong to the signature as they are: a new value means a new program. */
+  readonly static?: readonly number[];
+  /** Programs kept, one per signature; the least recently used goes first. 16 by default. */
+  readonly capacity?: number;
+  /** Called with the reason whenever a call compiles again. */
+  readonly onRecompile?: (reason: string) => void;
+}
 
 /** A call's arguments, taken apart. */
 export interface Call {

@@ -13,7 +13,7 @@ import { zerosLike } from "../ops/create.ts";
 import type { Backend, KernelTime } from "../core/backend.ts";
 import { ArgumentError, DisposedError, TraceError } from "../core/errors.ts";
 import { activeTrace, type Graph, traceGraph, Value } from "../core/graph.ts";
-import { type Call, difference, homeOf, requireOn, takeApart } from "./call.ts";
+import { type Call, type CompileOptions, difference, homeOf, requireOn, takeApart } from "./call.ts";
 import { tensorsOf, vjpFlat } from "./pullback.ts";
 import { Lowered } from "../core/lowered.ts";
 import { copyOp } from "../core/group.ts";
@@ -22,21 +22,6 @@ import { checksNumerics, scope, userSite } from "../core/scope.ts";
 import { show, type Spec } from "../core/shape.ts";
 import { isTracked, recordOn, withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
-
-/** How to compile. */
-export interface CompileOptions {
-  /**
-   * Arguments whose memory the program may take over; they are disposed by the call. Memory that another tensor shares is
-   * copied first.
-   */
-  readonly donate?: readonly number[];
-  /** Arguments that belong to the signature as they are: a new value means a new program. */
-  readonly static?: readonly number[];
-  /** Programs kept, one per signature; the least recently used goes first. 16 by default. */
-  readonly capacity?: number;
-  /** Called with the reason whenever a call compiles again. */
-  readonly onRecompile?: (reason: string) => void;
-}
 
 /** A function for one signature: how to run it, and how to build its result from flat tensors. */
 interface Specialization {
