@@ -76,6 +76,8 @@ export interface Backend<B = any> {
   readonly strided?: ReadonlySet<string>;
   /** Of those, the ops whose kernels read f16 as it is and put out f32; the others get f32 for it. */
   readonly takesF16?: ReadonlySet<string>;
+  /** Whether the device is gone for good: `use` then starts another one. */
+  lost?(): boolean;
   /** What is worth saying about the device, for the line that `use` prints. */
   readonly description?: string;
 }
@@ -89,7 +91,8 @@ const ready = new Map<string, Backend>();
 let current: Backend | null = null;
 
 /**
- * Makes a backend known by name. It is created when {@linkcode use} first asks for it.
+ * Makes a backend known by name. It is created when {@linkcode use} first asks for it; tensors of the one before stay
+ * where they are.
  *
  * @example
  * ```ts ignore
@@ -113,7 +116,7 @@ function start(name: string): Promise<Backend> {
       new BackendError(`Cannot use backend "${name}": no such backend, known are ${[...factories.keys()].join(", ")}`),
     );
   }
-  let backend = running.get(name);
+  let backend = ready.get(name)?.lost?.() ? undefined : running.get(name);
   if (!backend) {
     backend = (async () => {
       const made = await factory();

@@ -297,7 +297,11 @@ gpu("computes the same bits on every run", async () => {
 
 gpu("refuses what is larger than the device allows", async () => {
   await tn.use("webgpu");
-  assertThrows(() => tn.zeros([2 ** 31]), tn.BackendError, "Cannot allocate 8589934592 bytes on webgpu: ");
+  assertThrows(() => tn.zeros([2 ** 31]), tn.BackendError, "on webgpu: it writes 8589934592 bytes, ");
+  const x = tn.tensor([1, 2]), n = 2 ** 14;
+  const between = tn.compile((x: tn.Tensor) => tn.sum(tn.cumulativeSum(tn.broadcastTo(tn.slice(x, 0, 1), [n, n]))));
+  assertThrows(() => between(x), tn.BackendError, `on webgpu: it writes ${4 * n * n} bytes, `);
+  assertEquals(await x.array(), [1, 2]); // and nothing else is wrong
 });
 
 gpu("says that the device is lost, and never waits for it", async () => {
@@ -312,4 +316,10 @@ gpu("says that the device is lost, and never waits for it", async () => {
   await assertRejects(() => x.data(), tn.DeviceLostError, "Cannot use the GPU any more: the device was lost");
   assertThrows(() => tn.add(x, 1), tn.DeviceLostError);
   assertThrows(() => tn.tensor([1]), tn.DeviceLostError);
+
+  await tn.use("mortal"); // another device
+  assertEquals(await tn.add(tn.tensor([1, 2]), 1).array(), [2, 3]);
+  await assertRejects(() => x.data(), tn.DeviceLostError);
+  mortal!.destroy();
+  await tn.use("webgpu");
 });

@@ -118,6 +118,11 @@ export class Machine {
     if (this.#alone > PATIENCE) this.#start();
   }
 
+  /** Whether a thread has failed. */
+  get lost(): boolean {
+    return this.#lost !== null;
+  }
+
   #runShared(record: number): void {
     this.#requireThreads();
     try {

@@ -79,6 +79,7 @@ export function createWasm(options: WasmOptions = {}): Backend<number | null> {
     },
     read: (pointer, bytes) => Promise.resolve(copy(pointer, bytes)),
     readSync: copy,
+    lost: () => machine.lost,
     kernels: {},
     compile: (program): Executable<number | null> => new WasmProgram(machine, program),
     lowers: new Set([...Object.keys(lowerings), "scan"]),

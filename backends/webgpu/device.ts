@@ -68,6 +68,11 @@ export class Device {
     this.#gone.catch(() => {});
   }
 
+  /** Whether the device is gone. */
+  get lost(): boolean {
+    return this.#lost !== null;
+  }
+
   /** Throws once the device is lost. */
   check(): void {
     if (this.#lost) throw this.#lost;

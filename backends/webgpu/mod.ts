@@ -61,6 +61,7 @@ export async function createWebgpu(options: WebgpuOptions = {}): Promise<WebgpuB
     lowers: new Set([...Object.keys(OPS), "scan"]),
     strided: STRIDED,
     takesF16: new Set(options.f16Arithmetic ? ["matmul"] : []),
+    lost: () => device.lost,
     destroy: () => device.destroy(),
   };
 }
