@@ -35,17 +35,19 @@ const gradients = `
   import "@tensorflow/tfjs-core/dist/register_all_gradients";
   import "@tensorflow/tfjs-backend-wasm";`;
 
+/** The library with these backends: a bundler that splits at dynamic imports has a page fetch only the one it uses. */
+const library = (...backends: string[]): string =>
+  everything(
+    ...["backend", "errors", "scope", "tensor", "tree"].map((name) => `core/${name}.ts`),
+    ...["checkpoint", "compile", "custom_vjp", "grad", "inspect", "scan"].map((name) => `transforms/${name}.ts`),
+    "ops/mod.ts",
+    ...backends.map((name) => `backends/${name}/mod.ts`),
+  );
+
 const BUNDLES: readonly Bundle[] = [
-  {
-    name: "Tenon: core, ops, WASM, WebGPU",
-    source: everything(
-      ...["backend", "errors", "scope", "tensor", "tree"].map((name) => `core/${name}.ts`),
-      ...["checkpoint", "compile", "custom_vjp", "grad", "inspect", "scan"].map((name) => `transforms/${name}.ts`),
-      "ops/mod.ts",
-      "backends/wasm/mod.ts",
-      "backends/webgpu/mod.ts",
-    ),
-  },
+  { name: "Tenon: core, ops, WASM, WebGPU", source: library("wasm", "webgpu") },
+  { name: "Tenon: core, ops, WASM", source: library("wasm") },
+  { name: "Tenon: core, ops, WebGPU", source: library("webgpu") },
   {
     name: "Tenon: matmul and grad (WASM, WebGPU, CPU)",
     source: `export { grad, matmul, tensor, use } from ${ours("mod.ts")};`,
