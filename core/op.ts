@@ -112,9 +112,9 @@ function commonBackend(op: AnyOp, inputs: readonly Tensor[], home: Backend | und
   return backend;
 }
 
-/** Outputs that are tensors of their own: not an input returned as it is, nor one tensor twice. */
-export function distinct(outputs: readonly Tensor[], inputs: readonly Tensor[]): Tensor[] {
-  const taken = new Set(inputs);
+/** Outputs that are tensors of their own: none that is `known` returned as it is, nor one tensor twice. */
+export function distinct(outputs: readonly Tensor[], known: readonly Tensor[]): Tensor[] {
+  const taken = new Set(known);
   return outputs.map((y) => {
     const own = taken.has(y) ? new Tensor(y, y.backend, y.storage) : y;
     taken.add(own);

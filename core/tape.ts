@@ -79,6 +79,11 @@ export class Tape implements Listener, Disposable {
 
 let tapes: readonly Listener[] = [];
 
+/** Whether any tape listens. */
+export function isListening(): boolean {
+  return tapes.length > 0;
+}
+
 /** Whether any tape would record a step with these inputs. */
 export function isTracked(inputs: readonly Tensor[]): boolean {
   return tapes.some((tape) => inputs.some((input) => tape.tracks(input)));

@@ -23,7 +23,7 @@ export function flatten(tree: unknown): [leaves: unknown[], structure: Structure
   const leaves: unknown[] = [];
   const walk = (node: unknown): Structure => {
     if (node === null || node === undefined) return { kind: "empty", value: node };
-    if (Array.isArray(node)) return { kind: "array", items: node.map(walk) };
+    if (Array.isArray(node)) return { kind: "array", items: Array.from(node, walk) }; // holes too
     if (isPlainObject(node)) {
       const keys = Object.keys(node);
       return { kind: "object", keys, items: keys.map((key) => walk(node[key])) };

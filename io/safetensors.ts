@@ -161,12 +161,18 @@ function decodeData(data: Uint8Array<ArrayBuffer>, { name, dtype, shape }: Entry
  */
 export function decodeSafetensors(bytes: Uint8Array, { backend }: ReadOptions = {}): Safetensors {
   const { entries, metadata, dataStart } = parseHeader(bytes);
-  const read = (entry: Entry): [string, Tensor] => {
+  const tensors: Record<string, Tensor> = Object.create(null);
+  const read = (entry: Entry): void => {
     const data = bytes.subarray(dataStart + entry.begin, dataStart + entry.end) as Uint8Array<ArrayBuffer>;
     const [values, dtype] = decodeData(data, entry);
-    return [entry.name, tensor(values, { shape: entry.shape, dtype, backend })];
+    tensors[entry.name] = tensor(values, { shape: entry.shape, dtype, backend });
   };
-  const tensors: Record<string, Tensor> = Object.fromEntries(entries.map(read));
+  try {
+    entries.forEach(read);
+  } catch (error) {
+    for (const made of Object.values(tensors)) made.dispose();
+    throw error;
+  }
   return {
     tensors,
     metadata,

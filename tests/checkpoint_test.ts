@@ -212,3 +212,29 @@ Deno.test("a state that cannot be saved leaves the file before it as it is", asy
   assertEquals(await loadCheckpoint(path), { epoch: 1 });
   assertEquals([...Deno.readDirSync(file.folder)].length, 1);
 });
+
+Deno.test("an array with holes comes back with undefined in them", async () => {
+  await using file = await temporary();
+  const holes: unknown[] = [1];
+  holes[2] = 3;
+  await saveCheckpoint(file.path, { holes });
+  assertEquals(await loadCheckpoint(file.path), { holes: [1, undefined, 3] });
+});
+
+Deno.test("damaged nesting is told, and leaves no tensors", async () => {
+  await using file = await temporary();
+  const before = tn.memory().tensors, weight = tn.ones([2]);
+  for (
+    const checkpoint of [
+      "{",
+      "{}",
+      '{"structure":{"kind":"tower"},"leaves":[]}',
+      '{"structure":{"kind":"leaf"},"leaves":[]}',
+    ]
+  ) {
+    await writeSafetensors(file.path, { weight }, { metadata: { format: "tenon checkpoint", checkpoint } });
+    await assertRejects(() => loadCheckpoint(file.path), tn.FormatError, "Cannot load a checkpoint from");
+  }
+  weight.dispose();
+  assert(tn.memory().tensors <= before);
+});

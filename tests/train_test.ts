@@ -1,4 +1,4 @@
-import { assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import * as tn from "../mod.ts";
 import { testOnEach } from "./devices.ts";
 
@@ -168,4 +168,13 @@ Deno.test("the other schedules follow their formulas", async () => {
   assertClose(await rates(warmUp(constant(1), { steps: 4 }), [0, 1, 3, 4, 5]), [0.2, 0.4, 0.8, 1, 1]);
   const joined = join([constant(1), linear({ from: 3, to: 2, steps: 2 }), constant(0)], [2, 5]);
   assertClose(await rates(joined, [0, 1, 2, 3, 4, 5, 6]), [1, 1, 3, 2.5, 2, 0, 0]);
+});
+
+Deno.test("clipping scales f16 gradients in f32: a long one is not lost", async () => {
+  await tn.use("cpu");
+  const optimizer = tn.clipByGlobalNorm(1), grads = tn.full([1024, 64], 60000, { dtype: "f16" });
+  const [clipped] = optimizer.update(grads, optimizer.init(grads), grads);
+  assertEquals(clipped.dtype, "f16");
+  const [value] = await tn.cast(clipped, "f32").data();
+  assert(Math.abs(value - 1 / 256) < 1e-5, `${value}`);
 });

@@ -194,6 +194,51 @@ testOnEach("checkpoints inside checkpoints give gradients of what they close ove
   }
 });
 
+testOnEach(
+  "rules count every gradient once: outputs that are arguments, twice the same, or closed over",
+  async (backend) => {
+    await tn.use(backend);
+    const x = tn.tensor([1, 2]), sum = (x: Tensor) => tn.sum(x);
+    const reverse = tn.customVjp((x: Tensor) => x, { forward: (x) => [x, null], backward: (_, dy) => [tn.neg(dy)] });
+    const twice = tn.checkpoint((x: Tensor) => {
+      const y = tn.square(x);
+      return [y, y];
+    });
+    const handedOn = tn.checkpoint((x: Tensor) => [tn.square(x), x]);
+    const programs: [(x: Tensor) => Tensor, number[]][] = [
+      [(x) => sum(reverse(x)), [-1, -1]],
+      [(x) => sum(tn.add(reverse(x), x)), [0, 0]],
+      [(x) => sum(tn.mul(twice(x)[0], 3)), [6, 12]],
+      [(x) => sum(tn.add(twice(x)[0], twice(x)[1])), [4, 8]],
+      [(x) => sum(tn.add(...handedOn(x) as [Tensor, Tensor])), [3, 5]],
+      [(x) => sum(tn.checkpoint((y: Tensor) => tn.mul(y, tn.square(x)))(x)), [3, 12]], // closed over, and the argument
+      [(x) => {
+        const s = tn.square(x);
+        return sum(tn.mul(x, tn.checkpoint((_: Tensor) => s)(x)));
+      }, [3, 12]],
+    ];
+    for (const [f, expected] of programs) {
+      for (const slope of [tn.grad(f), tn.compile(tn.grad(f)), tn.grad(tn.compile(f))]) {
+        assertEquals(await slope(x).array(), expected, String(f));
+      }
+    }
+  },
+);
+
+testOnEach("the gradient of a custom gradient sees how its residuals came about", async (backend) => {
+  await tn.use(backend);
+  const x = tn.tensor([1, 2]);
+  const cube = tn.customVjp((x: Tensor) => tn.mul(x, tn.square(x)), {
+    forward: (x) => [tn.mul(x, tn.square(x)), tn.square(x)],
+    backward: (square, dy) => [tn.mul(dy, tn.mul(square, 3))],
+  });
+  const slope = (x: Tensor) => tn.sum(tn.grad((x: Tensor) => tn.sum(cube(x)))(x));
+  const along = (x: Tensor) => tn.sum(tn.jvp(cube, [x], [tn.onesLike(x)])[1]);
+  for (const f of [slope, along]) {
+    for (const second of [tn.grad(f), tn.compile(tn.grad(f))]) assertEquals(await second(x).array(), [6, 12]);
+  }
+});
+
 testOnEach("customVjp closes over what its loop has computed", async (backend) => {
   await tn.use(backend);
   const step = (sum: Tensor, y: Tensor) => {

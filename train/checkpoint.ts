@@ -97,6 +97,9 @@ function toNesting(structure: Structure): Nesting {
 
 function fromNesting(nesting: Nesting): Structure {
   if (nesting.kind === "undefined") return { kind: "empty", value: undefined };
+  if (!["leaf", "empty", "array", "object"].includes(nesting.kind)) {
+    throw new FormatError(`there is no "${nesting.kind}"`);
+  }
   return "items" in nesting ? { ...nesting, items: nesting.items.map(fromNesting) } : nesting;
 }
 
@@ -136,15 +139,19 @@ function decode(tensors: Readonly<Record<string, Tensor>>, metadata: Readonly<Re
   if (metadata.format !== FORMAT || metadata[FIELD] === undefined) {
     throw new FormatError("it holds tensors, but saveCheckpoint did not write it");
   }
-  const { structure, leaves } = JSON.parse(metadata[FIELD]) as { structure: Nesting; leaves: Leaf[] };
-  const decoded = leaves.map((leaf) => {
-    if ("value" in leaf) return leaf.value;
-    if ("number" in leaf) return Number(leaf.number);
-    const tensor = tensors[leaf.tensor];
-    if (tensor === undefined) throw new FormatError(`the tensor "${leaf.tensor}" is missing`);
-    return tensor;
-  });
-  return unflatten(fromNesting(structure), decoded);
+  try {
+    const { structure, leaves } = JSON.parse(metadata[FIELD]) as { structure: Nesting; leaves: Leaf[] };
+    const decoded = leaves.map((leaf) => {
+      if ("value" in leaf) return leaf.value;
+      if ("number" in leaf) return Number(leaf.number);
+      if (!Object.hasOwn(tensors, leaf.tensor)) throw new FormatError(`the tensor "${leaf.tensor}" is missing`);
+      return tensors[leaf.tensor];
+    });
+    return unflatten(fromNesting(structure), decoded);
+  } catch (error) {
+    if (error instanceof FormatError) throw error;
+    throw new FormatError(`what it says of its nesting is damaged: ${(error as Error).message}`);
+  }
 }
 
 /** A state with its keys in the order of the one that is expected; throws where they differ. */

@@ -57,7 +57,8 @@ export function clipByGlobalNorm(maxNorm: number): Optimizer {
     update<P>(grads: P, state: OptimizerState): [P, OptimizerState] {
       return scope(() => {
         const scale = min(div(maxNorm, add(globalNorm(grads), 1e-6)), 1); // [] f32
-        return [map((grad: Tensor) => mul(grad, cast(scale, grad.dtype)), grads), state];
+        // in f32: the scale of long f16 gradients may be too small for f16
+        return [map((grad: Tensor) => cast(mul(cast(grad, "f32"), scale), grad.dtype), grads), state];
       });
     },
   };

@@ -5,11 +5,11 @@
  */
 import { Body } from "../core/body.ts";
 import { activeTrace, traceGraph } from "../core/graph.ts";
-import { asArray, bind, bindAll, type Op } from "../core/op.ts";
+import { asArray, bind, bindAll, distinct, type Op } from "../core/op.ts";
 import { scope } from "../core/scope.ts";
-import { isTracked, recordOn, withCaptures, withoutTapes } from "../core/tape.ts";
+import { isListening, isTracked, recordOn, withCaptures, withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { barrierOp, flatFunction, tensorsOf, vjpFlat } from "./pullback.ts";
+import { barrierOp, flatFunction, sameTensor, tensorsOf, vjpFlat } from "./pullback.ts";
 import { applyBody } from "./scan.ts";
 
 /** A function as data, for a trace; its gradient runs it again. The inputs are the function's own and what it captured. */
@@ -55,14 +55,21 @@ export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...ar
       );
       return finish(bindAll(checkpointOp, [...inputs, ...captured], { body: new Body(graph) })) as R;
     }
-    const { result, captured } = withCaptures(inputs, () => scope(() => f(...args)));
-    const [outputs] = tensorsOf(result);
+    if (!isListening()) return f(...args);
+    // under identities of their own, so that what `f` closes over is told from its arguments
+    const fresh = withoutTapes(() => inputs.map(sameTensor));
+    const { result, captured } = withCaptures(fresh, () => scope(() => f(...rebuildArgs(fresh) as A)));
+    const [made, rebuild] = tensorsOf(result);
+    for (const x of fresh) if (!made.includes(x)) x.dispose();
+    // a closed-over tensor that is returned as it is, is an input too
+    const handed = made.filter((y) => !fresh.includes(y) && isTracked([y]));
+    const others = [...new Set([...captured, ...handed])], outputs = distinct(made, handed);
     const { run } = flatFunction(f as (...args: never[]) => unknown, rebuildArgs);
     const pullback = (grads: readonly (Tensor | null)[]) => {
       const again = inputs.map((x) => bind(barrierOp, [x], null));
-      return vjpFlat(run, again, captured)[1](grads);
+      return vjpFlat(run, again, others)[1](grads);
     };
-    if (isTracked([...inputs, ...captured])) recordOn({ inputs: [...inputs, ...captured], outputs, rule: pullback });
-    return result;
+    if (isTracked([...inputs, ...others])) recordOn({ inputs: [...inputs, ...others], outputs, rule: pullback });
+    return rebuild(outputs) as R;
   };
 }

@@ -8,7 +8,7 @@ import type { Backend } from "../core/backend.ts";
 import { Body } from "../core/body.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { activeTrace, traceGraph } from "../core/graph.ts";
-import { asArray, bindAll, type Op } from "../core/op.ts";
+import { asArray, bindAll, distinct, type Op } from "../core/op.ts";
 import { tensorsOf } from "./pullback.ts";
 import { applyBody } from "./scan.ts";
 import { scope } from "../core/scope.ts";
@@ -111,13 +111,17 @@ export function customVjp<A extends unknown[], R, S>(
     if (trace && inputs.length > 0) return traceCustom(trace.backend, f, rule, inputs, rebuildArgs) as R;
     if (!isTracked(inputs)) return f(...args);
     const [result, residuals] = withoutTapes(() => scope(() => rule.forward(...args)));
-    const [outputs, rebuild] = tensorsOf(result);
+    const [made, rebuild] = tensorsOf(result);
+    // what a tape knows already has a gradient of its own
+    const outputs = distinct(made, [...inputs, ...made.filter((y) => isTracked([y]))]);
     const pullback = (grads: readonly (Tensor | null)[]): readonly (Tensor | null)[] => {
       const cotangent = rebuild(grads.map((grad, i) => grad ?? zerosLike(outputs[i])));
-      return gradientsOf(rule.backward(residuals, cotangent as R), args);
+      // a gradient of the gradient has to see how the residuals came about
+      const kept = isTracked(inputs) ? rule.forward(...args)[1] : residuals;
+      return gradientsOf(rule.backward(kept, cotangent as R), args);
     };
     recordOn({ inputs, outputs, saved: tensorsOf(residuals)[0], rule: pullback });
-    return result;
+    return rebuild(outputs) as R;
   };
 }
 

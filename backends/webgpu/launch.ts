@@ -60,6 +60,7 @@ export class Launch {
   readonly #lengths: readonly number[];
   #bound: Bound[] = [];
   #next = 0;
+  #disposed = false;
 
   /** `original` is the kernel as it was lowered; `lengths` are the numbers of turns of the loops around. */
   constructor(readonly original: Kernel, readonly memory: Memory, lengths: ReadonlyMap<number, number>) {
@@ -71,6 +72,7 @@ export class Launch {
 
   /** Takes another kernel that computes the same. */
   use(kernel: Kernel): void {
+    if (this.#disposed) return; // while the candidates were timed
     this.#release();
     this.#prepared = prepare(kernel, this.memory);
   }
@@ -147,6 +149,7 @@ export class Launch {
   }
 
   dispose(): void {
+    this.#disposed = true;
     if (this.original.tuning) this.memory.tuner.forget(this, this.original.tuning.key);
     this.#release();
   }

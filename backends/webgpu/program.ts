@@ -96,30 +96,54 @@ class ProgramContext implements Context {
   }
 }
 
-function lowerOp(step: OpStep, context: Context): Kernel[] {
+function lowerOp(step: OpStep, context: ProgramContext): Kernel[] {
   const lower = OPS[step.op as keyof typeof OPS];
   if (!lower) throw new MissingKernelError(`Cannot run "${step.op}" on backend "webgpu": it has no such kernel`);
-  return lower(step, context);
+  if (!step.epilogue) return lower(step, context);
+  const fixed = [...step.inputs.map(({ buffer }) => buffer), ...step.outputs];
+  const { moved, before } = gather(step.name, { fixed, reads: step.epilogue.inputs, writes: [] }, context);
+  const epilogue = { ...step.epilogue, inputs: step.epilogue.inputs.map(moved) };
+  return [...before, ...lower({ ...step, epilogue }, context)];
 }
 
-/** The kernels of a region; what it has too many buffers for goes through scratch memory, which is one buffer. */
+/** The kernels of a region. */
 function lowerRegion(step: RegionStep, context: ProgramContext): Kernel[] {
+  const { moved, before, after } = gather(
+    step.name,
+    { fixed: [], reads: step.inputs, writes: step.outputs },
+    context,
+  );
+  const near = { ...step, inputs: step.inputs.map(moved), outputs: step.outputs.map(moved) };
+  return [...before, ...step.region.inner.length > 0 ? lowerRows(near, context) : lowerMap(near, context), ...after];
+}
+
+/** Buffers of a step: those that must stay where they are, and those that may be read or written elsewhere. */
+interface Buffers {
+  readonly fixed: readonly number[];
+  readonly reads: readonly number[];
+  readonly writes: readonly number[];
+}
+
+/** What a kernel has too many buffers for goes through scratch memory, which is one buffer with the arena. */
+function gather(name: string, { fixed, reads, writes }: Buffers, context: ProgramContext) {
   const before: Kernel[] = [], after: Kernel[] = [];
-  const whole = (i: number) => /input|output/.test(context.buffer(i).place.kind);
-  const homes = new Set([...step.inputs, ...step.outputs].filter(whole));
-  let excess = homes.size + 1 - context.maxBuffers;
-  const moved = new Map<number, number>();
-  for (const home of excess > 0 ? homes : []) {
+  const apart = (i: number): boolean => {
+    const { place } = context.buffer(i);
+    return place.kind === "slice" ? apart(place.of) : place.kind !== "arena";
+  };
+  const homes = new Set([...reads, ...writes].filter(apart));
+  let excess = new Set([...fixed.filter(apart), ...homes]).size + 1 - context.maxBuffers;
+  const copies = new Map<number, number>();
+  for (const home of homes) {
     if (excess-- <= 0) break;
+    if (fixed.includes(home)) continue;
     const buffer = context.buffer(home);
     const copy = context.add(context.scratch(buffer.dtype, buffer.bytes / bytesPerElement(buffer.dtype)));
-    moved.set(home, copy);
-    if (step.inputs.includes(home)) before.push(...copyBuffer(step.name, home, copy, context));
-    if (step.outputs.includes(home)) after.push(...copyBuffer(step.name, copy, home, context));
+    copies.set(home, copy);
+    if (reads.includes(home)) before.push(...copyBuffer(name, home, copy, context));
+    if (writes.includes(home)) after.push(...copyBuffer(name, copy, home, context));
   }
-  const move = (buffers: readonly number[]) => buffers.map((buffer) => moved.get(buffer) ?? buffer);
-  const near = { ...step, inputs: move(step.inputs), outputs: move(step.outputs) };
-  return [...before, ...step.region.inner.length > 0 ? lowerRows(near, context) : lowerMap(near, context), ...after];
+  return { moved: (buffer: number) => copies.get(buffer) ?? buffer, before, after };
 }
 
 /** The kernel that copies a whole buffer. */

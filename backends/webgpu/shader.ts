@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { BackendError } from "../../core/errors.ts";
 import { bytesPerElement, type DType } from "../../core/dtype.ts";
 import type { ScalarOp } from "../../core/scalar.ts";
 import type { BufferPlan } from "../../core/program.ts";
@@ -247,6 +248,9 @@ export class Shader {
   #turn(loop: number): string {
     let at = this.#loops.indexOf(loop);
     if (at < 0) at = this.#loops.push(loop) - 1;
+    if (at >= 4) {
+      throw new BackendError("Cannot run a loop inside of four others on webgpu: a kernel hears of four turns");
+    }
     return `t.${"xyzw"[at]}`;
   }
 
