@@ -49,9 +49,9 @@ const pending: Promise<void>[] = [];
  * await tn.use("cpu");
  * tn.debug({ leaks: true });
  * const kept = tn.ones([2]);
- * console.log(tn.memory().survivors); // the line above, with its tensors and bytes
+ * const survivors = tn.memory().survivors.map(({ tensors, bytes }) => [tensors, bytes]); // `site` is the line above
  * tn.debug();
- * assertEquals(kept.shape, [2]);
+ * assertEquals(survivors, [[1, kept.size * 4]]);
  * ```
  */
 export function debug({ leaks = false, checkNumerics = false }: DebugOptions = {}): void {

@@ -4,12 +4,12 @@
  * @module
  */
 import { Body } from "../core/body.ts";
-import { activeTrace, traceGraph } from "../core/graph.ts";
+import { activeTrace } from "../core/graph.ts";
 import { asArray, bind, bindAll, distinct, type Op } from "../core/op.ts";
 import { scope } from "../core/scope.ts";
 import { isListening, isTracked, recordOn, withCaptures, withoutTapes } from "../core/tape.ts";
 import type { Tensor } from "../core/tensor.ts";
-import { barrierOp, flatFunction, sameTensor, tensorsOf, vjpFlat } from "./pullback.ts";
+import { barrierOp, flatFunction, sameTensor, tensorsOf, traceTree, vjpFlat } from "./pullback.ts";
 import { applyBody } from "./scan.ts";
 
 /** A function as data, for a trace; its gradient runs it again. The inputs are the function's own and what it captured. */
@@ -45,14 +45,7 @@ export function checkpoint<A extends unknown[], R>(f: (...args: A) => R): (...ar
     const [inputs, rebuildArgs] = tensorsOf(args);
     const trace = activeTrace();
     if (trace && inputs.length > 0) { // as one node, for gradients of what is traced
-      let finish: (tensors: readonly Tensor[]) => unknown = () => undefined;
-      const { graph, captured } = withoutTapes(() =>
-        traceGraph(trace.backend, inputs, (xs) => {
-          const [outputs, rebuild] = tensorsOf(f(...rebuildArgs(xs) as A));
-          finish = rebuild;
-          return outputs;
-        })
-      );
+      const { graph, captured, finish } = traceTree(trace.backend, inputs, (xs) => f(...rebuildArgs(xs) as A));
       return finish(bindAll(checkpointOp, [...inputs, ...captured], { body: new Body(graph) })) as R;
     }
     if (!isListening()) return f(...args);

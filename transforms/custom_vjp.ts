@@ -9,7 +9,7 @@ import { Body } from "../core/body.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
 import { activeTrace, traceGraph } from "../core/graph.ts";
 import { asArray, bindAll, distinct, type Op } from "../core/op.ts";
-import { tensorsOf } from "./pullback.ts";
+import { tensorsOf, traceTree } from "./pullback.ts";
 import { applyBody } from "./scan.ts";
 import { scope } from "../core/scope.ts";
 import { sameShape, show, type Spec } from "../core/shape.ts";
@@ -136,13 +136,8 @@ function traceCustom<A extends unknown[], R, S>(
   const argsOf = (xs: readonly Tensor[]) => rebuildArgs(xs) as A;
   const trace = (specs: readonly Spec[], run: (xs: readonly Tensor[]) => readonly Tensor[]) =>
     withoutTapes(() => traceGraph(backend, specs, run));
-  let rebuild: (tensors: readonly Tensor[]) => unknown = () => undefined;
+  const { finish: rebuild, ...value } = traceTree(backend, inputs, (xs) => f(...argsOf(xs)));
   let rebuildResiduals = rebuild;
-  const value = trace(inputs, (xs) => {
-    const [outputs, finish] = tensorsOf(f(...argsOf(xs)));
-    rebuild = finish;
-    return outputs;
-  });
   const ahead = trace(inputs, (xs) => {
     const [result, residuals] = forward(...argsOf(xs));
     const [kept, finish] = tensorsOf(residuals);

@@ -7,11 +7,13 @@
  */
 import { zerosLike } from "../ops/create.ts";
 import { add } from "../ops/elementwise.ts";
+import type { Backend } from "../core/backend.ts";
 import { isFloat } from "../core/dtype.ts";
 import { ArgumentError, DisposedError } from "../core/errors.ts";
+import { traceGraph } from "../core/graph.ts";
 import { type AnyOp, asArray, bind, bindAll, type Op } from "../core/op.ts";
 import type { Spec } from "../core/shape.ts";
-import { Tape, type TapeStep, withTape } from "../core/tape.ts";
+import { Tape, type TapeStep, withoutTapes, withTape } from "../core/tape.ts";
 import { Tensor } from "../core/tensor.ts";
 import * as tree from "../core/tree.ts";
 
@@ -152,6 +154,19 @@ export function tensorsOf(value: unknown): [tensors: Tensor[], rebuild: (tensors
     places.forEach((place, i) => next[place] = tensors[i]);
     return tree.unflatten(structure, next);
   }];
+}
+
+/** Traces a function from flat tensors to a tree, unseen by tapes; `finish` turns its flat outputs into the tree again. */
+export function traceTree(backend: Backend, specs: readonly Spec[], f: (xs: readonly Tensor[]) => unknown) {
+  let finish: (tensors: readonly Tensor[]) => unknown = () => undefined;
+  const { graph, captured } = withoutTapes(() =>
+    traceGraph(backend, specs, (xs) => {
+      const [outputs, rebuild] = tensorsOf(f(xs));
+      finish = rebuild;
+      return outputs;
+    })
+  );
+  return { graph, captured, finish };
 }
 
 /** Runs a function of trees on flat tensors; `finish` turns its flat outputs into a tree again. */

@@ -6,12 +6,10 @@
 import { type Batched, moveAxis, replay } from "./batching.ts";
 import { currentBackend } from "../core/backend.ts";
 import { ArgumentError, ShapeError } from "../core/errors.ts";
-import { activeTrace, traceGraph } from "../core/graph.ts";
-import { tensorsOf } from "./pullback.ts";
+import { activeTrace } from "../core/graph.ts";
+import { tensorsOf, traceTree } from "./pullback.ts";
 import { scope } from "../core/scope.ts";
 import { normalizeAxis } from "../core/shape.ts";
-import { withoutTapes } from "../core/tape.ts";
-import type { Tensor } from "../core/tensor.ts";
 
 /** Which axes count examples. */
 export interface VmapOptions {
@@ -67,17 +65,10 @@ export function vmap<A extends unknown[], R>(
         shape: batched ? shape.slice(1) : shape,
         dtype,
       }));
-      let rebuildResult: (tensors: readonly Tensor[]) => unknown = () => undefined;
-      const { graph, captured } = withoutTapes(() =>
-        traceGraph(backend, specs, (xs) => {
-          const [outputs, finish] = tensorsOf(f(...rebuild(xs) as A));
-          rebuildResult = finish;
-          return outputs;
-        })
-      );
+      const { graph, captured, finish } = traceTree(backend, specs, (xs) => f(...rebuild(xs) as A));
       const all = [...inputs, ...captured.map((tensor) => ({ tensor, batched: false }))];
       const outputs = replay(graph, all, n, backend);
-      return rebuildResult(outputs.map((y) => moveAxis(y, 0, normalizeAxis("vmap", outAxes, y.rank)))) as R;
+      return finish(outputs.map((y) => moveAxis(y, 0, normalizeAxis("vmap", outAxes, y.rank)))) as R;
     });
 }
 
